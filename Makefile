@@ -1,0 +1,43 @@
+# Two commands: `make reproduce` (all studies, quick plan, report) and `make test` (lint, types, tests).
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PLAN ?= quick
+OUT ?= out
+
+.DEFAULT_GOAL := help
+.PHONY: help reproduce test lint types lock clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+# The stamp is written last: an install that was cut short is taken up again, a finished one costs nothing.
+# The environment is made without pip and filled by the system's: torch first, in the build that the lock names.
+$(VENV)/.ready: pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv --without-pip $(VENV)
+	$(PYTHON) -m pip --python $(BIN)/python install --quiet --disable-pip-version-check -c constraints.txt torch==2.13.0
+	$(PYTHON) -m pip --python $(BIN)/python install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.ready-dev: $(VENV)/.ready
+	$(PYTHON) -m pip --python $(BIN)/python install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+reproduce: $(VENV)/.ready  ## run every study (PLAN=tiny|quick|full), write the report, print the verdicts
+	@$(BIN)/python scripts/reproduce.py --plan $(PLAN) --out $(OUT)
+
+test: lint types  ## lint, types, tests
+	$(BIN)/python -m pytest -n auto --dist worksteal -q
+
+lint: $(VENV)/.ready-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.ready-dev
+	$(BIN)/mypy
+
+lock: $(VENV)/.ready-dev  ## write constraints.txt from what is installed
+	$(PYTHON) -m pip --python $(BIN)/python freeze --exclude-editable | sed -E 's/\+cpu$$//' > constraints.txt
+
+clean:  ## remove the environment; results in out/ stay
+	rm -rf $(VENV) *.egg-info

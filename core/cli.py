@@ -1,0 +1,127 @@
+"""The command line: `vhat list | run | show | report | clean`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from core.lab.errors import VhatError
+from core.lab.terminal import guarded
+
+
+@dataclass(frozen=True)
+class _PlanChoice:
+    """Which plan's results."""
+
+    tiny: bool = False
+    """seconds a study: a smoke test, too small for verdicts"""
+    quick: bool = False
+    """minutes in all: the default"""
+    full: bool = False
+    """hours: what one would publish"""
+    seeds: int | None = None
+    """reporting seeds a variant; default: the plan's"""
+    device: str = "cpu"
+    """where it is computed: cpu, cuda, ..."""
+    out: Path = Path("out")
+    """folder of the results and the report"""
+
+    @property
+    def plan(self) -> str:
+        """The plan's name.
+
+        Raises:
+            VhatError: if more than one was asked for.
+        """
+        chosen = [name for name in ("tiny", "quick", "full") if getattr(self, name)]
+        if len(chosen) > 1:
+            raise VhatError(f"--{' and --'.join(chosen)} exclude each other; give one")
+        return chosen[0] if chosen else "quick"
+
+
+@dataclass(frozen=True)
+class List:
+    """List the studies of all domains."""
+
+    def __call__(self) -> None:
+        from core.lab.commands import list_studies
+
+        list_studies()
+
+
+@dataclass(frozen=True)
+class Run(_PlanChoice):
+    """Run studies; what is stored is reused, and a run that was stopped goes on."""
+
+    studies: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
+    """their names; all studies if none is given"""
+    workers: int | None = None
+    """processes; default: one a core"""
+    fresh: bool = False
+    """forget stored results of these studies first"""
+
+    def __call__(self) -> None:
+        from core.lab.commands import run_studies
+
+        run_studies(
+            self.studies, self.plan, self.seeds, self.device, self.out, self.workers, fresh=self.fresh
+        )
+
+
+@dataclass(frozen=True)
+class Show(_PlanChoice):
+    """Show a study's verdict, findings and tables from stored results."""
+
+    study: Annotated[str, tyro.conf.Positional] = field(default=tyro.MISSING)
+    """its name"""
+
+    def __call__(self) -> None:
+        from core.lab.commands import show_study
+
+        show_study(self.study, self.plan, self.seeds, self.device, self.out)
+
+
+@dataclass(frozen=True)
+class Report(_PlanChoice):
+    """Write the report from stored results."""
+
+    def __call__(self) -> None:
+        from core.lab.commands import write_report
+
+        write_report(self.plan, self.seeds, self.device, self.out)
+
+
+@dataclass(frozen=True)
+class Clean:
+    """Remove stored results, of some studies or of all, and the report."""
+
+    studies: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
+    """their names; all studies if none is given"""
+    out: Path = Path("out")
+    """folder of the results and the report"""
+
+    def __call__(self) -> None:
+        from core.lab.commands import clean
+
+        clean(self.studies, self.out)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of the console command."""
+    command = tyro.cli(
+        List | Run | Show | Report | Clean,
+        args=argv,
+        prog="vhat",
+        description="v-hat: an optimizer laboratory. Every claim about Adam becomes a study with a verdict.",
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )
+    return guarded(command)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""How a study runs: problems, sweeps, storage, statistics, verdicts, figures, report."""

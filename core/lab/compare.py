@@ -1,0 +1,161 @@
+"""One call for people with a problem of their own: tune each variant, report on fresh seeds, show and keep
+it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core.lab import stats
+from core.lab.conformance import check_problem
+from core.lab.engines import InProcess
+from core.lab.errors import VhatError
+from core.lab.problem import Problem
+from core.lab.progress import Bar
+from core.lab.run import Recording
+from core.lab.runner import local_job, run_jobs
+from core.lab.store import Store
+from core.lab.study import Plan, Table
+from core.lab.sweep import Objective, Regime, Sweep, SweepResult
+from core.lab.tables import number, sweep_table, text_table
+from core.lab.variant import Grid, Variant
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_NAME = "compare"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Tuned variants on one problem, reported on fresh seeds. Printing it shows the table; a notebook shows
+    it too."""
+
+    result: SweepResult
+
+    @property
+    def table(self) -> Table:
+        """Variant, tuned setting, objective with interval, failures, and the probability of beating the first
+        one."""
+        return sweep_table(self.result, self.result.regimes[0])
+
+    def best(self, variant: str) -> dict[str, float]:
+        """The tuned hyperparameters of a variant.
+
+        Raises:
+            KeyError: if it was not compared.
+        """
+        return dict(self.result.tuned[self.result.regimes[0], variant].best)
+
+    def figure(self) -> Figure:
+        """Learning curves with intervals, and the objective over the learning rate."""
+        from core.lab import figures
+
+        figure, (left, right) = figures.new_figure(columns=2)
+        regime, objective = self.result.regimes[0], self.result.sweep.objective
+        for name in self.result.variants:
+            run = self.result.run(regime, name)
+            figures.curves_with_intervals(left, run.steps, run.curves[objective.measure], name)
+        left.set_xlabel("step")
+        left.set_ylabel(objective.label or objective.measure)
+        figures.lr_curve(right, self.result, regime)
+        figures.legend_below(figure, left)
+        return figure
+
+    def save(self, folder: Path | str) -> Path:
+        """Write `table.txt`, `comparison.svg` and `summary.json` into a folder; the stored run lies where
+        `out` said.
+
+        Raises:
+            VhatError: if the folder cannot be written.
+        """
+        from core.lab import figures
+
+        folder = Path(folder)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "table.txt").write_text(f"{self}\n", "utf-8")
+            summary = {v: {"setting": self.best(v), **self._summary(v)} for v in self.result.variants}
+            (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", "utf-8")
+            figures.save_svg(self.figure(), folder / "comparison.svg")
+        except OSError as error:
+            raise VhatError(f"cannot write into {folder}: {error.strerror}; choose another folder") from error
+        return folder
+
+    def _summary(self, variant: str) -> dict[str, str]:
+        estimate, low, high = stats.interval(self.result.values(self.result.regimes[0], variant))
+        return {"objective": number(estimate), "low": number(low), "high": number(high)}
+
+    def __str__(self) -> str:
+        return text_table(self.table)
+
+    def _repr_html_(self) -> str:
+        head = "".join(f"<th>{escape(c)}</th>" for c in self.table.columns)
+        body = "".join(
+            "<tr>" + "".join(f"<td>{escape(c)}</td>" for c in row) + "</tr>" for row in self.table.rows
+        )
+        return f"<table><caption>{escape(self.table.caption)}</caption><tr>{head}</tr>{body}</table>"
+
+
+def compare(
+    problem: Problem,
+    variants: Sequence[str | Variant],
+    *,
+    steps: int,
+    lr: Grid | tuple[float, float] = (1e-4, 1.0),
+    seeds: int = 20,
+    tuning_seeds: int = 10,
+    objective: Objective | str = "loss",
+    points: int = 50,
+    out: Path | str | None = None,
+) -> Comparison:
+    """Tune each variant on a problem and report it on fresh seeds.
+
+    Args:
+        problem: keeps the contract of `core.lab.problem.Problem` (checked first); see `problem_from` for
+            modules.
+        variants: names of update rules, or `Variant`s.
+        steps: training steps of each run.
+        lr: a grid, or (lowest, highest) learning rate at two points a decade; widened where the best is on
+            its edge.
+        seeds: fresh seeds for the report. tuning_seeds: seeds to choose learning rates on.
+        objective: what is compared; the name of a measure stands for its final value, lower is better.
+        points: recorded points of a curve.
+        out: a file in which the stored run is kept; None keeps it in memory.
+
+    Raises:
+        VhatError: for unknown rules, too few seeds, or a problem that does not keep the contract.
+    """
+    check_problem(problem)
+    try:
+        grid = lr if isinstance(lr, Grid) else Grid.between(*lr)
+        recording = Recording(points)
+    except ValueError as error:
+        raise VhatError(str(error)) from error
+    chosen = tuple(Variant(v, v) if isinstance(v, str) else v for v in variants)
+    goal = Objective(objective, label=objective) if isinstance(objective, str) else objective
+    sweep = Sweep(
+        name=_NAME,
+        study=_NAME,
+        regimes=(Regime("own problem", lambda device: problem),),  # noqa: ARG005
+        variants=chosen,
+        grid=grid,
+        objective=goal,
+        steps=steps,
+        tuning_seeds=tuning_seeds,
+        reporting_seeds=seeds,
+        recording=recording,
+    )
+    store = Store(Path(out) if out is not None else Path(":memory:"))
+    # The problem is only known to this process: what an earlier call stored may be another problem's.
+    store.forget(_NAME)
+    job = local_job(_NAME, Plan("own", steps, tuning_seeds, seeds), (sweep,), store)
+    with Bar(_NAME) as progress:
+        run_jobs([job], InProcess(), 1, progress)
+    result = sweep.result(job.view)
+    store.close()
+    return Comparison(result)

@@ -1,0 +1,130 @@
+"""Engines: where shards are computed. The seam is `concurrent.futures.Executor`; results do not depend on
+which.
+
+A shard is always computed on one thread: torch's sums over several threads depend on how many there are.
+"""
+
+from __future__ import annotations
+
+import importlib
+import multiprocessing
+import os
+import signal
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import ParamSpec, TypeVar
+
+import torch
+
+from core.lab.errors import VhatError
+from core.lab.experiment import Experiment, Payload, Spec
+from core.lab.study import Plan, Study
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class InProcess(Executor):
+    """Computes at once, in this process: for one core, for accelerators, and for problems that cannot be
+    sent."""
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """A future that is done."""
+        future: Future[T] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a worker gives back: arrays and seconds, or what went wrong in one line and in full."""
+
+    payload: Payload | None
+    seconds: float
+    error: str = ""
+    trace: str = ""
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One torch thread inside, as before outside."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def compute(experiment: Experiment, spec: Spec, device: str) -> Done:
+    """Compute a shard; an error becomes a value, so that it crosses process borders whole."""
+    start = time.perf_counter()
+    try:
+        with one_thread():
+            payload = experiment.run(spec, device=device)
+    except VhatError as error:
+        return Done(None, time.perf_counter() - start, str(error), traceback.format_exc())
+    except Exception as error:
+        line = f"{type(error).__name__}: {' '.join(str(error).split()) or 'no message'}"
+        return Done(None, time.perf_counter() - start, line, traceback.format_exc())
+    return Done(payload, time.perf_counter() - start)
+
+
+def compute_by_name(module: str, plan: Plan, experiment: str, spec: Spec, device: str) -> Done:
+    """The same in another process, which finds the study by the module that holds it."""
+    study: Study = importlib.import_module(module).STUDY
+    return compute(next(e for e in study.experiments(plan) if e.name == experiment), spec, device)
+
+
+def _start_worker() -> None:
+    torch.set_num_threads(1)
+
+
+class _Pool(ProcessPoolExecutor):
+    """A process pool whose workers leave Ctrl-C to their parent from their first moment on.
+
+    A worker that printed a traceback of its own, perhaps while it still imports torch, would bury the one
+    line that matters. A blocked signal stays blocked in a process that is started meanwhile.
+    """
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            return super().submit(fn, *args, **kwargs)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def engine(workers: int | None, device: str) -> Iterator[tuple[Executor, int]]:
+    """An executor and how many shards it computes at a time.
+
+    Args:
+        workers: processes; None means one a core, and 1 means this process. An accelerator is driven from
+            this process.
+    """
+    count = workers if workers is not None else (os.cpu_count() or 1)
+    if count < 1:
+        raise VhatError(f"--workers needs at least 1, got {count}")
+    if count == 1 or device != "cpu":
+        yield InProcess(), 1
+        return
+    # Spawned, not forked: a forked torch may hang on locks held by threads that do not exist in the child.
+    others = multiprocessing.active_children()
+    pool = _Pool(count, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker)
+    try:
+        yield pool, count
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for child in multiprocessing.active_children():
+            if child not in others:
+                child.terminate()
+        raise
+    pool.shutdown()

@@ -1,0 +1,40 @@
+"""Errors meant for people: one clear line that says what is wrong, where, and what to do about it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class VhatError(Exception):
+    """An error with a message for its reader; the command line prints it without a traceback and exits with
+    2."""
+
+    exit_code = 2
+
+    def __init__(self, message: str) -> None:
+        # One line, always: a message is read in a terminal, a log and a report's table cell alike.
+        super().__init__(" ".join(message.split()))
+
+
+class MissingPackage(VhatError):
+    """An optional package is needed and is not installed."""
+
+    def __init__(self, package: str, extra: str, needed_for: str) -> None:
+        super().__init__(f"{needed_for} needs the package '{package}': pip install -e '.[{extra}]'")
+
+
+class StoreError(VhatError):
+    """The results file cannot be read or written."""
+
+
+class ConformanceError(VhatError):
+    """A problem does not keep the contract of `core.lab.problem.Problem`."""
+
+
+def nearest(name: str, known: Iterable[str], *, kind: str) -> str:
+    """One line for an unknown name: what was asked for, and the nearest names that exist."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=3, cutoff=0.4) or [n for n in names if name in n][:3]
+    hint = f"did you mean {' or '.join(repr(n) for n in close)}?" if close else f"known: {', '.join(names)}"
+    return f"unknown {kind} {name!r}; {hint}"

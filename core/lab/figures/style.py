@@ -1,0 +1,215 @@
+"""How every figure looks, and how it is saved: the same bytes from the same data."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import matplotlib as mpl
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.axis import XAxis, YAxis
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+INK = "#222222"
+QUIET = "#6b6b6b"
+GRID = "#d9d9d9"
+
+_RC: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",  # ships inside matplotlib, so it is always there
+    "font.size": 9.5,
+    "mathtext.fontset": "dejavusans",
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 9.5,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": QUIET,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "axes.formatter.useoffset": False,
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "xtick.color": QUIET,
+    "ytick.color": QUIET,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+    "legend.fontsize": 8.5,
+    "legend.frameon": False,
+    "legend.handlelength": 2.8,
+    "lines.linewidth": 1.7,
+    "lines.markersize": 5,
+    "text.color": INK,
+    "figure.facecolor": "white",
+    "axes.facecolor": "white",
+    "savefig.facecolor": "white",
+    "figure.dpi": 100,
+    "path.simplify_threshold": 0.2,
+    # Glyphs as outlines: the picture does not depend on the reader's fonts. Its words are in the alt text.
+    "svg.fonttype": "path",
+    "svg.hashsalt": "vhat",
+}
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """The look of all figures within a `with` block; matplotlib's own settings come back after it."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(_RC)
+        yield
+
+
+def new_figure(
+    rows: int = 1,
+    columns: int = 1,
+    *,
+    width: float | None = None,
+    height: float | None = None,
+    sharex: bool | Literal["none", "all", "row", "col"] = False,
+    sharey: bool | Literal["none", "all", "row", "col"] = False,
+) -> tuple[Figure, tuple[Axes, ...]]:
+    """An empty figure and its panels, row by row: `figure, (left, right) = new_figure(columns=2)`.
+
+    Args:
+        rows, columns: how many panels.
+        width, height: of the whole figure, in inches; chosen by the number of panels if None.
+        sharex, sharey: as in matplotlib.
+    """
+    if width is None:
+        width = 6.4 if columns == 1 else min(3.6 * columns, 10.8)
+    if height is None:
+        height = 3.6 if rows * columns == 1 else 2.9 * rows + 0.4
+    with style():
+        figure = Figure(figsize=(width, height), layout="constrained")
+        panels = figure.subplots(rows, columns, sharex=sharex, sharey=sharey, squeeze=False)
+        return figure, tuple(panels.flat)
+
+
+def label(
+    axes: Axes,
+    *,
+    x: str | None = None,
+    y: str | None = None,
+    title: str | None = None,
+    log: Literal["", "x", "y", "xy"] = "",
+) -> None:
+    """Name the axes (with units), title the panel, and make the axes named in `log` logarithmic.
+
+    On a logarithmic axis values that are not positive are left out, never moved.
+    """
+    with style():
+        if x is not None:
+            axes.set_xlabel(x)
+        if y is not None:
+            axes.set_ylabel(y)
+        if title is not None:
+            axes.set_title(title)
+        if "x" in log:
+            axes.set_xscale("log", nonpositive="mask")
+            name_powers(axes.xaxis)
+        if "y" in log:
+            axes.set_yscale("log", nonpositive="mask")
+            name_powers(axes.yaxis)
+
+
+class _LogTicks(LogLocator):
+    """Ticks at powers of ten, and at more points the shorter the range is."""
+
+    def __call__(self) -> Sequence[float]:
+        assert self.axis is not None
+        low, high = self.axis.get_view_interval()
+        few = (1.0, 2.0, 5.0) if _narrow(self.axis) else (1.0,)
+        self.set_params(subs=few if high > 4 * low else (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0))
+        return super().__call__()
+
+
+def _narrow(axis: Any) -> bool:
+    low, high = axis.get_view_interval()
+    return bool(high < 30 * low)
+
+
+def name_powers(axis: XAxis | YAxis) -> None:
+    """Ticks of a logarithmic axis that do not run into each other, however short its range."""
+    axis.set_major_locator(_LogTicks())
+
+    def text(value: float, _: int | None) -> str:
+        return f"{value:g}" if _narrow(axis) else f"$10^{{{round(math.log10(value))}}}$"
+
+    axis.set_major_formatter(FuncFormatter(text))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def note(
+    axes: Axes, text: str, *, corner: Literal["upper left", "upper right", "lower left", "lower right"]
+) -> None:
+    """A quiet remark in a corner of a panel."""
+    up, right = corner.startswith("upper"), corner.endswith("right")
+    with style():
+        axes.annotate(
+            text,
+            (float(right), float(up)),
+            xycoords="axes fraction",
+            fontsize=8,
+            color=QUIET,
+            xytext=(-4 if right else 4, -4 if up else 4),
+            textcoords="offset points",
+            ha="right" if right else "left",
+            va="top" if up else "bottom",
+        )
+
+
+def legend_below(figure: Figure, axes: Axes | None = None, *, columns: int | None = None) -> None:
+    """One legend under the figure, each name once, in the order of its first panel; call it once, at the end.
+
+    Args:
+        axes: take the names of this panel only; of all panels if None.
+        columns: how many names a line; by the figure's width if None.
+    """
+    found: dict[str, Artist] = {}
+    for panel in figure.axes if axes is None else [axes]:
+        for handle, name in zip(*panel.get_legend_handles_labels(), strict=True):
+            found.setdefault(name, handle)
+    if not found:
+        return
+    names = [wrapped(name) for name in found]
+    if columns is None:
+        longest = max(len(part) for name in names for part in name.splitlines())
+        columns = max(1, min(len(names), int(figure.get_figwidth() * 12 / (longest + 8))))
+        columns = math.ceil(len(names) / math.ceil(len(names) / columns))
+    lines = sum(
+        max(name.count("\n") + 1 for name in names[i : i + columns]) for i in range(0, len(names), columns)
+    )
+    # The legend's room is added to the figure, so that panels keep theirs.
+    figure.set_figheight(figure.get_figheight() + 0.2 * lines)
+    with style():
+        figure.legend(list(found.values()), names, loc="outside lower center", ncols=columns)
+
+
+def wrapped(name: str, width: int = 30) -> str:
+    """A long name on several lines."""
+    return "\n".join(textwrap.wrap(name, width)) or name
+
+
+def save_svg(figure: Figure, path: Path) -> None:
+    """Write an SVG file without empty margins; no date, fixed ids: the same figure gives the same bytes."""
+    with style():
+        figure.savefig(
+            path, format="svg", bbox_inches="tight", pad_inches=0.04, metadata={"Date": None, "Creator": None}
+        )
+
+
+def save_png(figure: Figure, path: Path, *, dpi: int = 160) -> None:
+    """Write a PNG file."""
+    with style():
+        figure.savefig(path, format="png", dpi=dpi, metadata={"Software": None})

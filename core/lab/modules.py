@@ -1,0 +1,139 @@
+"""A problem of any `nn.Module`: R copies of its parameters trained at once through `torch.func`."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+
+from core.lab.batched import batched_forward
+from core.lab.errors import VhatError
+from core.lab.problem import Field
+from core.lab.random import Keys
+
+Loss = Callable[..., Tensor]
+"""`loss(output, *rest_of_the_batch) -> scalar`."""
+
+
+class ModuleProblem:
+    """Mini-batch gradients of a module's loss on data, for R sets of parameters at once.
+
+    The first tensor of the data is the module's input, the rest goes to the loss: `loss(module(x), *rest)`. A
+    batch is drawn with replacement, keyed by (seed, step), so that all variants of one seed see the same
+    batches. Each seed starts from the module's own `reset_parameters`.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        loss: Loss,
+        data: Sequence[Tensor],
+        *,
+        test_data: Sequence[Tensor] | None,
+        batch_size: int | None,
+        device: str,
+    ) -> None:
+        self.module = copy.deepcopy(module).to(device)
+        self.loss = loss
+        self.data = tuple(t.to(device) for t in data)
+        self.test_data = None if test_data is None else tuple(t.to(device) for t in test_data)
+        self.batch_size = batch_size
+        self.shapes = {name: p.shape for name, p in self.module.named_parameters()}
+        self.sizes = [math.prod(s) for s in self.shapes.values()]
+        self.dim = sum(self.sizes)
+        self.device = device
+        self.forward = batched_forward(self.module) if self.data[0].dim() == 2 else None
+
+    def _single(self, flat: Tensor, *batch: Tensor) -> Tensor:
+        parts = torch.split(flat, self.sizes)
+        params = {name: p.view(shape) for (name, shape), p in zip(self.shapes.items(), parts, strict=True)}
+        return self.loss(functional_call(self.module, params, (batch[0],)), *batch[1:])
+
+    def _losses(self, params: Tensor, batch: Sequence[Tensor], *, shared: bool) -> Tensor:
+        """`[R]`; the batch's tensors have a replica axis of their own unless they are `shared` by all
+        replicas."""
+        over = None if shared else 0
+        if self.forward is None:
+            return vmap(self._single, in_dims=(0, *(over for _ in batch)))(params, *batch)
+        outputs = self.forward(params, batch[0])
+        return vmap(self.loss, in_dims=(0, *(over for _ in batch[1:])))(outputs, *batch[1:])
+
+    def init(self, keys: Keys) -> Tensor:
+        """`[R, D]`: the module reset once a seed."""
+        distinct = keys.fold("init").distinct()
+        starts = []
+        for seed in distinct.generator_seeds():
+            # torch's initialisers draw from the global generator: lent for the moment, and given back.
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed)
+                fresh = copy.deepcopy(self.module).cpu()
+                for part in fresh.modules():
+                    reset = getattr(part, "reset_parameters", None)
+                    if callable(reset):
+                        reset()
+            starts.append(torch.cat([p.detach().flatten() for p in fresh.parameters()]))
+        return keys.spread(torch.stack(starts).to(self.device))
+
+    def field(self, params: Tensor, keys: Keys, step: int) -> Field:
+        """The gradient on a batch `[R, D]`, and the batch's `loss`."""
+        batch = self.data
+        if self.batch_size is not None:
+            index = keys.fold("batch").at(step).integers(len(self.data[0]), self.batch_size)
+            batch = tuple(t[index] for t in self.data)
+        params = params.detach().requires_grad_()
+        losses = self._losses(params, batch, shared=self.batch_size is None)
+        # Replicas do not meet, so the gradient of the sum holds every replica's own gradient.
+        (gradient,) = torch.autograd.grad(losses.sum(), params)
+        return Field(gradient, {"loss": losses.detach()})
+
+    def measure(self, params: Tensor, keys: Keys) -> Mapping[str, Tensor]:  # noqa: ARG002
+        """`loss` on all training data, and `test_loss` on test data where there is some."""
+        with torch.no_grad():
+            found = {"loss": self._losses(params, self.data, shared=True)}
+            if self.test_data is not None:
+                found["test_loss"] = self._losses(params, self.test_data, shared=True)
+        return found
+
+
+def problem_from(
+    module: nn.Module,
+    loss: Loss,
+    data: Sequence[Tensor],
+    *,
+    test_data: Sequence[Tensor] | None = None,
+    batch_size: int | None = None,
+    device: str = "cpu",
+) -> ModuleProblem:
+    """A problem of a module, a loss and data.
+
+    Args:
+        module: any module without running statistics; its parameters' dtype is the run's.
+        loss: `loss(module(x), *rest) -> scalar`.
+        data: tensors with the same first axis: inputs, then what the loss needs.
+        test_data: the same, held out.
+        batch_size: None takes all data at each step.
+        device: where it runs.
+
+    Raises:
+        VhatError: for a module without parameters or with buffers, tensors of different lengths, or a batch
+            size that the data cannot give.
+    """
+    if not any(True for _ in module.parameters()):
+        raise VhatError("the module has no parameters to train")
+    buffers = [name for name, _ in module.named_buffers()]
+    if buffers:
+        raise VhatError(
+            f"the module keeps buffers ({', '.join(buffers[:3])}): running statistics would be shared by all "
+            "replicas; use layers without them, such as LayerNorm or GroupNorm"
+        )
+    for what, tensors in (("data", data), ("test_data", test_data or data)):
+        lengths = [len(t) for t in tensors]
+        if not lengths or len(set(lengths)) != 1 or lengths[0] == 0:
+            raise VhatError(f"{what} must be tensors with the same, non-zero length, got lengths {lengths}")
+    if batch_size is not None and not 1 <= batch_size <= len(data[0]):
+        raise VhatError(f"batch_size must be between 1 and {len(data[0])} (the data), got {batch_size}")
+    return ModuleProblem(module, loss, data, test_data=test_data, batch_size=batch_size, device=device)

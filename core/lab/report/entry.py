@@ -1,0 +1,85 @@
+"""What a page is made of."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from core.lab.registry import Domain
+from core.lab.study import Results, Study
+from core.lab.verdict import Verdict
+
+if TYPE_CHECKING:
+    from core.lab.store import StoredShard
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a study's numbers come from.
+
+    Attributes:
+        shards: stored rows that the results were read from.
+        digest: SHA-256 over the digests of those rows, so that a reader can compare results.
+        code: digest of the code that computed them; `@device` is appended to it for another device than the
+            CPU.
+        seconds: computing time of all shards together.
+        replicas: trained or measured replicas in all shards together.
+        versions: of the packages that the numbers depend on.
+    """
+
+    shards: int
+    digest: str
+    code: str
+    seconds: float
+    replicas: int
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, shards: Sequence[StoredShard], code: str, versions: Mapping[str, str]) -> Provenance:
+        """From what the store knows of a study's shards; their order does not matter."""
+        return cls(
+            shards=len(shards),
+            digest=hashlib.sha256("\n".join(sorted(s.digest for s in shards)).encode()).hexdigest(),
+            code=code,
+            seconds=math.fsum(s.seconds for s in shards),
+            replicas=sum(len(s.spec.get("rows", [None])) * s.spec["seeds"] for s in shards),
+            versions=versions,
+        )
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A study in the report.
+
+    Attributes:
+        domain: the field that it belongs to; studies are grouped by it.
+        study: the study.
+        plan: the plan's name.
+        results, verdict, provenance: None for a study that has not been run in this plan.
+    """
+
+    domain: Domain
+    study: Study
+    plan: str
+    results: Results | None = None
+    verdict: Verdict | None = None
+    provenance: Provenance | None = None
+
+    @property
+    def command(self) -> str:
+        """What a reader types to run exactly this again."""
+        words = ["vhat", "run", self.study.id, f"--{self.plan}"]
+        if self.results is not None:
+            seeds = self.results.plan.reporting_seeds
+            words += ["--seeds", str(seeds)] if seeds != self.study.plan(self.plan).reporting_seeds else []
+        device = self.provenance.code.partition("@")[2] if self.provenance else ""
+        words += ["--device", device] if device else []
+        return " ".join(words)
+
+    @property
+    def module(self) -> str:
+        """The module that holds the study, so that a reader finds its source."""
+        return self.study.judge.__module__

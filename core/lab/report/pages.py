@@ -1,0 +1,178 @@
+"""What the templates are given: first page and study pages as plain data."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from core.lab.registry import Domain
+from core.lab.report.bar import Bar, bar_of
+from core.lab.report.entry import Entry
+from core.lab.study import Table
+from core.lab.tables import number
+from core.lab.verdict import Finding, Label, Outcome, Verdict
+
+NOT_RUN = "not run"
+
+
+@dataclass(frozen=True)
+class Pill:
+    """A verdict as shown: a word, a colour and a symbol (the last two by `kind`)."""
+
+    kind: str
+    word: str
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure of a page: either a file with its size in CSS pixels, or why there is none."""
+
+    name: str
+    caption: str
+    alt: str
+    source: str = ""
+    width: int = 0
+    height: int = 0
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A finding with its bar."""
+
+    finding: Finding
+    bar: Bar
+    effect: str
+    interval: str
+    threshold: str
+
+
+@dataclass(frozen=True)
+class Line:
+    """A study in the first page's table."""
+
+    entry: Entry
+    page: str
+    pill: Pill
+    sentence: str
+    main: Judged | None
+    holds: tuple[str, ...]
+    fails: tuple[str, ...]
+    unclear: tuple[str, ...]
+    replicas: str
+
+
+@dataclass(frozen=True)
+class Group:
+    """A domain with its studies."""
+
+    domain: Domain
+    lines: tuple[Line, ...]
+
+
+def page_name(entry: Entry) -> str:
+    """The file of a study's page, beside the first page's `studies` folder."""
+    return f"{entry.study.id}.html"
+
+
+def pill_of(verdict: Verdict | None) -> Pill:
+    """The verdict in one word; too few seeds are said apart."""
+    if verdict is None:
+        return Pill("not-run", NOT_RUN)
+    word = verdict.label.value + (": too few seeds" if verdict.few_seeds else "")
+    return Pill(verdict.label.value, word)
+
+
+def judged(finding: Finding) -> Judged:
+    """A finding as the tables show it."""
+    interval = f"{number(finding.low)} to {number(finding.high)}"
+    return Judged(finding, bar_of(finding), number(finding.effect), interval, number(finding.threshold))
+
+
+def _regimes(decisive: Sequence[Finding], outcome: Outcome) -> tuple[str, ...]:
+    """Regimes in which all findings have this outcome; for `unclear`, those in neither of the other lists."""
+    by_regime: dict[str, set[Outcome]] = {}
+    for finding in decisive:
+        by_regime.setdefault(finding.regime, set()).add(finding.outcome)
+    if outcome is Outcome.UNCLEAR:
+        return tuple(r for r, found in by_regime.items() if found not in ({Outcome.HOLDS}, {Outcome.FAILS}))
+    return tuple(r for r, found in by_regime.items() if found == {outcome})
+
+
+def line_of(entry: Entry) -> Line:
+    """One row of the first page."""
+    verdict = entry.verdict
+    decisive = [f for f in verdict.findings if f.decisive] if verdict else []
+    return Line(
+        entry=entry,
+        page=f"studies/{page_name(entry)}",
+        pill=pill_of(verdict),
+        sentence=verdict.sentence if verdict else "",
+        main=judged(decisive[0]) if decisive else None,
+        holds=_regimes(decisive, Outcome.HOLDS),
+        fails=_regimes(decisive, Outcome.FAILS),
+        unclear=_regimes(decisive, Outcome.UNCLEAR),
+        replicas=replicas_text(decisive),
+    )
+
+
+def replicas_text(findings: Sequence[Finding]) -> str:
+    """`40`, or `20 to 40` where findings rest on different numbers."""
+    counts = sorted({f.replicas for f in findings})
+    if not counts:
+        return ""
+    return str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+
+
+def groups_of(entries: Sequence[Entry]) -> tuple[Group, ...]:
+    """Studies by domain, both in the order given."""
+    domains: dict[str, Domain] = {}
+    for entry in entries:
+        domains.setdefault(entry.domain.name, entry.domain)
+    return tuple(
+        Group(domain, tuple(line_of(e) for e in entries if e.domain.name == name))
+        for name, domain in domains.items()
+    )
+
+
+def counts_of(entries: Sequence[Entry]) -> tuple[tuple[Pill, int], ...]:
+    """How many studies have each verdict, in a fixed order, those with none left out."""
+    kinds = [*(label.value for label in Label), "not-run"]
+    words = {"not-run": NOT_RUN}
+    counted = [(kind, sum(pill_of(e.verdict).kind == kind for e in entries)) for kind in kinds]
+    return tuple((Pill(kind, words.get(kind, kind)), count) for kind, count in counted if count)
+
+
+def plans_of(entries: Sequence[Entry]) -> str:
+    """The names of the plans in this report."""
+    return " and ".join(dict.fromkeys(e.plan for e in entries))
+
+
+def versions_of(entries: Sequence[Entry]) -> dict[str, str]:
+    """Versions of all packages that any study's numbers depend on."""
+    return {name: v for e in entries if e.provenance for name, v in e.provenance.versions.items()}
+
+
+def neighbours(entries: Sequence[Entry]) -> list[tuple[Entry | None, Entry | None]]:
+    """The study before and the one after each, for the links at the foot of a page."""
+    padded: list[Entry | None] = [None, *entries, None]
+    return [(before, after) for before, _, after in zip(padded, padded[1:], padded[2:], strict=False)]
+
+
+def paragraphs(text: str) -> list[str]:
+    """Plain text at its blank lines."""
+    blocks = itertools.groupby(text.strip().splitlines(), key=lambda part: bool(part.strip()))
+    return [" ".join(lines) for filled, lines in blocks if filled]
+
+
+def plan_rows(entry: Entry) -> Table | None:
+    """The plan's numbers, None without results."""
+    if entry.results is None:
+        return None
+    plan = entry.results.plan
+    rows = [("plan", plan.name)]
+    rows += [("steps of a replica", str(plan.steps))] if plan.steps else []
+    rows += [("tuning seeds", str(plan.tuning_seeds)), ("reporting seeds", str(plan.reporting_seeds))]
+    rows += [(key.replace("_", " "), str(value)) for key, value in plan.sizes.items()]
+    return Table("The plan", ("what", "value"), tuple(rows))

@@ -1,0 +1,200 @@
+"""Statistics of replicas: centres, bootstrap intervals, paired differences, probability of improvement.
+
+After Agarwal et al. 2021, "Deep reinforcement learning at the edge of the statistical precipice":
+interquartile means with stratified bootstrap intervals, and comparisons that survive outliers. Built on
+`scipy.stats`. A replica that failed carries an infinite value; every function says what it makes of one.
+Intervals are deterministic: the resampling is seeded by the data's own length, never by global state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal, cast
+
+import numpy as np
+from scipy import stats as scipy_stats
+
+from core.lab.experiment import Array
+
+Centre = Literal["iqm", "median", "mean"]
+Interval = tuple[float, float, float]
+"""(estimate, low, high)"""
+
+RESAMPLES = 2000
+LEVEL = 0.95
+
+
+def _iqm(values: Array, axis: int = -1) -> Array:
+    """Mean of the middle half; an infinite value counts only if it lies inside it."""
+    values = np.sort(np.asarray(values, dtype=np.float64), axis=axis)
+    n = values.shape[axis]
+    cut = int(0.25 * n)
+    middle = np.take(values, np.arange(cut, n - cut), axis=axis)
+    return cast("Array", middle.mean(axis=axis))
+
+
+_CENTRES: dict[str, Callable[..., Array]] = {"iqm": _iqm, "median": np.median, "mean": np.mean}
+
+
+def centre(values: Array, how: Centre = "iqm") -> float:
+    """The interquartile mean, median or mean of finite or infinite values.
+
+    Raises:
+        ValueError: without values, or with one that is not a number.
+    """
+    if len(values) == 0 or np.isnan(values).any():
+        raise ValueError("a centre needs at least one value, and no NaN")
+    with np.errstate(invalid="ignore"):
+        result = float(_CENTRES[how](np.asarray(values, dtype=np.float64), axis=-1))
+    # inf - inf in a median or mean of values of both signs: nothing can be said, so the worst is.
+    return float("inf") if np.isnan(result) else result
+
+
+def _generator(*sizes: int) -> np.random.Generator:
+    return np.random.default_rng([7, *sizes])
+
+
+def _resampled(strata: Sequence[Array], resamples: int) -> Array:
+    """`[resamples, n]`: each stratum resampled by itself, laid side by side."""
+    rng = _generator(*(len(s) for s in strata))
+    return np.concatenate([s[rng.integers(0, len(s), (resamples, len(s)))] for s in strata], axis=1)
+
+
+def _percentiles(samples: Array, level: float) -> tuple[float, float]:
+    tail = (1.0 - level) / 2.0
+    with np.errstate(invalid="ignore"):
+        # Not interpolated: between a finite and an infinite value there is nothing.
+        low = float(np.quantile(samples, tail, method="lower"))
+        high = float(np.quantile(samples, 1.0 - tail, method="higher"))
+    return low, high
+
+
+def interval(
+    values: Array | Sequence[Array], how: Centre = "iqm", *, level: float = LEVEL, resamples: int = RESAMPLES
+) -> Interval:
+    """A centre with its stratified percentile-bootstrap interval.
+
+    Args:
+        values: one sample, or a sequence of samples (strata: tasks, regimes) that are resampled each by
+            itself.
+        how: `iqm`, `median` or `mean`.
+
+    A constant sample has an interval of no width. Infinite values are resampled like others, so an interval
+    reaches infinity when the share of failures makes that plausible.
+
+    Raises:
+        ValueError: with fewer than two values in a stratum, or with NaN.
+    """
+    strata = [np.asarray(values)] if isinstance(values, np.ndarray) else [np.asarray(v) for v in values]
+    strata = [s.astype(np.float64) for s in strata]
+    if any(len(s) < 2 for s in strata):
+        raise ValueError("an interval needs at least two values in each stratum")
+    estimate = centre(np.concatenate(strata), how)
+    samples = _resampled(strata, resamples)
+    with np.errstate(invalid="ignore"):
+        centres = _CENTRES[how](samples, axis=-1)
+    centres = np.where(np.isnan(centres), np.inf, centres)
+    return (estimate, *_percentiles(centres, level))
+
+
+def paired_difference(
+    a: Array, b: Array, how: Centre = "iqm", *, level: float = LEVEL, resamples: int = RESAMPLES
+) -> Interval:
+    """The centre of a - b over pairs (same seed, same randomness), with its bootstrap interval.
+
+    A pair in which both failed differs by nothing; a pair in which one failed differs by plus or minus
+    infinity.
+
+    Raises:
+        ValueError: if the samples are not paired.
+    """
+    if a.shape != b.shape:
+        raise ValueError(f"paired samples have one length, got {a.shape} and {b.shape}")
+    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    with np.errstate(invalid="ignore"):
+        difference = np.where(a == b, 0.0, a - b)
+    return interval(difference, how, level=level, resamples=resamples)
+
+
+def ratio(a: Array, b: Array, how: Centre = "iqm", *, level: float = LEVEL) -> Interval:
+    """The centre of a / b over pairs, taken in logarithms, with its interval; failures (infinite) lose to all
+    others.
+
+    A pair in which both failed has ratio 1.
+    """
+    with np.errstate(divide="ignore"):
+        logs = paired_difference(np.log10(a), np.log10(b), how, level=level)
+    low, mid, high = (float(np.power(10.0, x)) for x in (logs[1], logs[0], logs[2]))
+    return mid, low, high
+
+
+def probability_of_improvement(
+    a: Array, b: Array, *, level: float = LEVEL, resamples: int = RESAMPLES
+) -> Interval:
+    """P(a < b) + P(a = b) / 2 for independent draws of a and b (lower is better), with its bootstrap
+    interval.
+
+    Defined also when replicas failed: an infinite value loses to every finite one and ties with another.
+
+    Raises:
+        ValueError: without values on a side, or with NaN.
+    """
+    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    if min(len(a), len(b)) == 0 or np.isnan(a).any() or np.isnan(b).any():
+        raise ValueError("a probability of improvement needs at least one value on each side, and no NaN")
+    wins = (a[:, None] < b[None, :]) + 0.5 * (a[:, None] == b[None, :])
+    rng = _generator(len(a), len(b))
+    rows = rng.integers(0, len(a), (resamples, len(a)))
+    columns = rng.integers(0, len(b), (resamples, len(b)))
+    # Mean over resampled rows and columns, as counts: one product instead of `resamples` gathers.
+    row_weight = np.stack([np.bincount(r, minlength=len(a)) for r in rows]) / len(a)
+    column_weight = np.stack([np.bincount(c, minlength=len(b)) for c in columns]) / len(b)
+    samples = np.einsum("ri,ij,rj->r", row_weight, wins, column_weight, optimize=True)
+    return (float(wins.mean()), *_percentiles(samples, level))
+
+
+def proportion(events: Array, *, level: float = LEVEL) -> Interval:
+    """A share with its Wilson (1927) interval, which is right also at 0 and 1."""
+    count, total = int(np.sum(events)), len(events)
+    ci = scipy_stats.binomtest(count, total).proportion_ci(level, method="wilson")
+    return count / total, float(ci.low), float(ci.high)
+
+
+def curve_interval(curves: Array, how: Centre = "iqm", *, level: float = LEVEL) -> tuple[Array, Array, Array]:
+    """Centre and interval at each recorded step of `[R, T]`; a replica that diverged (NaN) counts as the
+    worst: +inf."""
+    values = np.where(np.isnan(curves), np.inf, curves)
+    points = [interval(column, how, level=level, resamples=500) for column in values.T]
+    estimate, low, high = (np.array(x) for x in zip(*points, strict=True))
+    return estimate, low, high
+
+
+def spearman(a: Array, b: Array) -> Array:
+    """Spearman's rank correlation along the last axis, row by row: `[..., n]` and `[..., n]` to `[...]`.
+
+    0 where one side is constant: ranks that do not differ order nothing.
+    """
+    ranks = [scipy_stats.rankdata(np.asarray(x, dtype=np.float64), axis=-1) for x in (a, b)]
+    x, y = (r - r.mean(axis=-1, keepdims=True) for r in ranks)
+    scale = np.sqrt((x**2).sum(axis=-1) * (y**2).sum(axis=-1))
+    result: Array = np.divide((x * y).sum(axis=-1), scale, out=np.zeros_like(scale), where=scale > 0)
+    return result
+
+
+def adjusted(p_values: Array, *, method: Literal["bh", "by"] = "by") -> Array:
+    """P-values with false discovery controlled (Benjamini and Yekutieli 2001: any dependence), by scipy."""
+    return np.asarray(scipy_stats.false_discovery_control(np.asarray(p_values), method=method))
+
+
+def sign_flip_p(difference: Array, *, resamples: int = 9999) -> float:
+    """Two-sided p-value of paired differences by random sign flips (scipy's permutation test), for many
+    comparisons."""
+    values = np.asarray(difference, dtype=np.float64)
+    result = scipy_stats.permutation_test(
+        (np.sign(values) * scipy_stats.rankdata(np.abs(values)),),
+        np.mean,
+        permutation_type="samples",
+        n_resamples=resamples,
+        rng=_generator(len(values)),
+    )
+    return float(result.pvalue)

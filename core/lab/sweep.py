@@ -1,0 +1,367 @@
+"""Sweeps: every variant tuned on its own grid and its own seeds, then reported on fresh ones.
+
+The stages are `tune` (all settings of all variants on the tuning seeds), as often as a best point lies on the
+edge of its grid of learning rates `tune` again on the widened part, and `report` (each variant's best setting
+on the reporting seeds). Within a shard all replicas train at once, and all variants of one seed see the same
+randomness.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from core.lab.errors import VhatError, nearest
+from core.lab.experiment import Array, Lookup, Payload, Shard, Spec, seed_blocks
+from core.lab.problem import Problem
+from core.lab.random import Keys
+from core.lab.stats import centre
+from core.lab.train import Block, Recording, Run, train
+from core.lab.variant import Grid, Setting, Variant
+
+
+@dataclass(frozen=True)
+class Regime:
+    """A setting in which the claim is judged separately: a problem with its parameters.
+
+    Attributes:
+        name: as shown.
+        problem: called with `settings` and `device=`; a module-level function or class.
+        settings: plain JSON data.
+        note: one phrase for the reader.
+    """
+
+    name: str
+    problem: Callable[..., Problem]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    note: str = ""
+
+    def build(self, device: str) -> Problem:
+        """The problem on a device."""
+        return self.problem(**self.settings, device=device)
+
+    def describe(self) -> dict[str, object]:
+        """All that determines it, as plain data."""
+        module = inspect.getmodule(self.problem)
+        qualified = (
+            f"{module.__name__ if module else ''}.{getattr(self.problem, '__qualname__', self.problem)}"
+        )
+        return {"problem": qualified, "settings": dict(self.settings)}
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What a learning rate is chosen by, and what is compared.
+
+    Attributes:
+        measure: the name of a measure of the problem (or `field/<name>` for a by-product of the field).
+        at: its `final` value, its `mean` over the recorded steps (after the first), or `hit`: the first step
+            at which it has reached `threshold`.
+        threshold: for `hit`; reached means <= (>= where higher is better). Then the measure is watched at
+            each step.
+        higher: True where more is better.
+        across: how seeds are put together when settings are ranked: `iqm`, `median` or `mean`.
+        label: as shown on axes and in tables, with its unit.
+    """
+
+    measure: str
+    at: Literal["final", "mean", "hit"] = "final"
+    threshold: float | None = None
+    higher: bool = False
+    across: Literal["iqm", "median", "mean"] = "iqm"
+    label: str = ""
+
+    def __post_init__(self) -> None:
+        if (self.at == "hit") != (self.threshold is not None):
+            raise ValueError("an objective has a threshold if and only if it is judged at its hit")
+
+    def _curve(self, run: Run) -> Array:
+        if self.measure not in run.curves:
+            raise VhatError(f"the objective asks for an {nearest(self.measure, run.curves, kind='measure')}")
+        return run.curves[self.measure].astype(np.float64)
+
+    def values(self, run: Run) -> Array:
+        """float64 `[R]` in the objective's own unit; a replica that diverged or never hit is the worst:
+        +-inf."""
+        if self.at == "hit":
+            hit = run.hits[self.measure].astype(np.float64)
+            return np.where((hit < 0) | (run.diverged_at >= 0), np.inf, hit)
+        curve = self._curve(run)
+        value = curve[:, -1] if self.at == "final" else curve[:, 1:].mean(axis=1)
+        worst = -np.inf if self.higher else np.inf
+        return np.where((run.diverged_at >= 0) | np.isnan(value), worst, value)
+
+    def losses(self, run: Run) -> Array:
+        """`values`, signed so that lower is better (a hit already is)."""
+        return -self.values(run) if self.higher and self.at != "hit" else self.values(run)
+
+    def rank(self, run: Run) -> tuple[float, float, float]:
+        """What settings are sorted by: the centre of the losses, the share of failures, the final measure."""
+        losses = self.losses(run)
+        final = self._curve(run)[:, -1]
+        final = np.where(np.isnan(final), np.inf, -final if self.higher else final)
+        return centre(losses, self.across), float(np.isinf(losses).mean()), float(np.median(final))
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """How a variant was tuned in a regime.
+
+    Attributes:
+        best: the chosen setting.
+        settings: all that were tried, in the order of the grid.
+        scores: the centre of the objective of each, in its own unit, on the tuning seeds.
+        losses: `[settings, tuning seeds]`, the objective of each replica, in its own unit.
+        edge: True where the best learning rate still lies on the edge of the widest grid allowed.
+    """
+
+    best: Setting
+    settings: tuple[Setting, ...]
+    scores: Array
+    losses: Array
+    edge: bool
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A tuned comparison of variants over regimes.
+
+    Attributes:
+        name: unique within the study.
+        study: the namespace of its randomness.
+        regimes, variants: what is compared, where.
+        grid: the learning rates of every variant that has no grid of its own.
+        objective: what is tuned for and compared.
+        steps: training steps of a replica.
+        tuning_seeds, reporting_seeds: how many of each, at least two; disjoint by their namespace.
+        recording: when measures are recorded, and what is kept, in the report stage.
+        seeds_per_shard: part of the plan, never of the machine.
+        widen: how many times a grid may grow by two points on the side of a best point on its edge.
+        cost: of one replica-step, relative to other experiments, for the estimate of the time left.
+    """
+
+    name: str
+    study: str
+    regimes: tuple[Regime, ...]
+    variants: tuple[Variant, ...]
+    grid: Grid
+    objective: Objective
+    steps: int
+    tuning_seeds: int
+    reporting_seeds: int
+    recording: Recording = field(default_factory=Recording)
+    seeds_per_shard: int = 32
+    widen: int = 3
+    cost: float = 1.0
+
+    def __post_init__(self) -> None:
+        for kind, names in (
+            ("regime", [r.name for r in self.regimes]),
+            ("variant", [v.name for v in self.variants]),
+        ):
+            if not names or len(set(names)) != len(names):
+                raise VhatError(f"{self.study}: a sweep needs {kind}s with names of their own, got {names}")
+        if min(self.tuning_seeds, self.reporting_seeds) < 2 or self.steps < 1:
+            raise VhatError(f"{self.study}: a sweep needs at least 1 step and 2 seeds of each kind")
+
+    # -- specs
+    # ------------------------------------------------------------------------------------------------
+
+    def _rows(self, variant: Variant, settings: Iterable[Setting]) -> list[dict[str, Any]]:
+        return [{"variant": variant.name, **variant.describe(), "setting": dict(s)} for s in settings]
+
+    def _specs(self, stage: str, regime: Regime, rows: list[dict[str, Any]]) -> list[Spec]:
+        seeds = self.tuning_seeds if stage == "tune" else self.reporting_seeds
+        return [
+            {
+                "experiment": self.name,
+                "stage": stage,
+                "regime": regime.name,
+                **regime.describe(),
+                "objective": [self.objective.measure, self.objective.at, self.objective.threshold],
+                "steps": self.steps,
+                "recording": self._recording(stage).describe(),
+                "rows": rows,
+                "first_seed": first,
+                "seeds": count,
+            }
+            for first, count in seed_blocks(seeds, self.seeds_per_shard)
+        ]
+
+    def _recording(self, stage: str) -> Recording:
+        return self.recording if stage == "report" else self.recording.for_tuning()
+
+    def _grid(self, variant: Variant) -> Grid:
+        return variant.lr or self.grid
+
+    # -- stages
+    # -----------------------------------------------------------------------------------------------
+
+    def _tune_rounds(self, regime: Regime, stored: Lookup) -> tuple[list[Spec], dict[str, Tuned]]:
+        """Specs still needed to tune this regime; and, when none is, how each variant was tuned.
+
+        All variants share a shard in a round; a round after the first holds only the widened part of grids.
+        """
+        grids = {v.name: self._grid(v) for v in self.variants}
+        fresh = {v.name: v.settings(grids[v.name]) for v in self.variants}
+        seen: dict[str, list[tuple[Setting, Run]]] = {v.name: [] for v in self.variants}
+        for round_number in range(self.widen + 1):
+            rows = [row for v in self.variants for row in self._rows(v, fresh[v.name])]
+            specs = self._specs("tune", regime, rows)
+            payloads = [stored(spec) for spec in specs]
+            if any(p is None for p in payloads):
+                return [s for s, p in zip(specs, payloads, strict=True) if p is None], {}
+            for name, setting, run in _split(specs[0], [p for p in payloads if p is not None]):
+                seen[name].append((setting, run))
+            fresh = {v.name: () for v in self.variants}
+            for v in self.variants:
+                grid, best = grids[v.name], self._best(seen[v.name])["lr"]
+                values = grid.values()
+                if round_number < self.widen and best in (values[0], values[-1]):
+                    down, up = (2, 0) if best == values[0] else (0, 2)
+                    grids[v.name] = wider = grid.widened(down=down, up=up)
+                    fresh[v.name] = tuple(s for s in v.settings(wider) if s["lr"] not in values)
+            if not any(fresh.values()):
+                break
+        return [], {v.name: self._tuned(seen[v.name], grids[v.name]) for v in self.variants}
+
+    def _best(self, seen: list[tuple[Setting, Run]]) -> Setting:
+        """The best setting; among equals the smallest learning rate."""
+        return min(seen, key=lambda pair: (*self.objective.rank(pair[1]), pair[0]["lr"]))[0]
+
+    def _tuned(self, seen: list[tuple[Setting, Run]], grid: Grid) -> Tuned:
+        seen = sorted(seen, key=lambda pair: tuple(pair[0].values()))
+        values = np.stack([self.objective.values(run) for _, run in seen])
+        sign = -1.0 if self.objective.higher and self.objective.at != "hit" else 1.0
+        scores = np.array([sign * centre(sign * v, self.objective.across) for v in values])
+        best = self._best(seen)
+        ends = (grid.values()[0], grid.values()[-1])
+        return Tuned(best, tuple(s for s, _ in seen), scores, values, best["lr"] in ends)
+
+    def pending(self, stored: Lookup) -> list[Shard]:
+        """The shards of the next stage that are not stored, over all regimes."""
+        needed: list[Spec] = []
+        for regime in self.regimes:
+            specs, tuned = self._tune_rounds(regime, stored)
+            needed += specs or [s for s in self._report_specs(regime, tuned) if stored(s) is None]
+        return [
+            Shard(s, f"{s['stage']} {s['regime']}", self.cost * len(s["rows"]) * s["seeds"] * self.steps)
+            for s in needed
+        ]
+
+    def _report_specs(self, regime: Regime, tuned: Mapping[str, Tuned]) -> list[Spec]:
+        rows = [row for v in self.variants for row in self._rows(v, [tuned[v.name].best])]
+        return self._specs("report", regime, rows)
+
+    def run(self, spec: Spec, *, device: str) -> Payload:
+        """Train the rows of one shard, all at once."""
+        regime = next(r for r in self.regimes if r.name == spec["regime"])
+        problem = regime.build(device)
+        variants = {v.name: v for v in self.variants}
+        seeds = range(spec["first_seed"], spec["first_seed"] + spec["seeds"])
+        keys = Keys.of(seeds, study=f"{self.study}/{spec['stage']}", device=device, copies=len(spec["rows"]))
+        watch = (
+            {self.objective.measure: self.objective.threshold} if self.objective.threshold is not None else {}
+        )
+        run = train(
+            problem,
+            _blocks(spec["rows"], variants, spec["seeds"], device),
+            keys,
+            steps=self.steps,
+            recording=self._recording(spec["stage"]),
+            watch=watch,
+            watch_higher=self.objective.higher,
+        )
+        return run.to_arrays()
+
+    def result(self, stored: Lookup) -> SweepResult:
+        """Tuning and reporting of all regimes and variants.
+
+        Raises:
+            VhatError: if a shard is missing.
+        """
+        tuned: dict[tuple[str, str], Tuned] = {}
+        runs: dict[tuple[str, str], Run] = {}
+        for regime in self.regimes:
+            missing, by_name = self._tune_rounds(regime, stored)
+            specs = [] if missing else self._report_specs(regime, by_name)
+            payloads = [p for p in map(stored, specs) if p is not None]
+            if missing or len(payloads) < len(specs):
+                raise VhatError(
+                    f"{self.study}: a shard of {regime.name!r} is not stored; run the study first"
+                )
+            for name, _, run in _split(specs[0], payloads):
+                tuned[regime.name, name], runs[regime.name, name] = by_name[name], run
+        return SweepResult(self, tuned, runs)
+
+
+def _blocks(
+    rows: list[dict[str, Any]], variants: Mapping[str, Variant], seeds: int, device: str
+) -> list[Block]:
+    """One block a variant: its settings, setting by setting over the seeds; neighbouring rows of a variant
+    join."""
+    blocks: list[Block] = []
+    start = 0
+    while start < len(rows):
+        name = rows[start]["variant"]
+        stop = start
+        while stop < len(rows) and rows[stop]["variant"] == name:
+            stop += 1
+        settings = [row["setting"] for row in rows[start:stop]]
+        hyper = {
+            key: torch.tensor(
+                [s[key] for s in settings], dtype=torch.float64, device=device
+            ).repeat_interleave(seeds)
+            for key in settings[0]
+        }
+        blocks.append(Block(variants[name], slice(start * seeds, stop * seeds), hyper))
+        start = stop
+    return blocks
+
+
+def _split(spec: Spec, payloads: list[Payload]) -> list[tuple[str, Setting, Run]]:
+    """The shards of one stage, cut by row of the spec and joined over their blocks of seeds."""
+    runs = [Run.from_arrays(p) for p in payloads]
+    counts = [len(run.diverged_at) // len(spec["rows"]) for run in runs]
+    return [
+        (
+            row["variant"],
+            row["setting"],
+            Run.join([run.rows(slice(i * n, (i + 1) * n)) for run, n in zip(runs, counts, strict=True)]),
+        )
+        for i, row in enumerate(spec["rows"])
+    ]
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """What a sweep gave."""
+
+    sweep: Sweep
+    tuned: Mapping[tuple[str, str], Tuned]
+    runs: Mapping[tuple[str, str], Run] = field(repr=False)
+
+    @cached_property
+    def regimes(self) -> tuple[str, ...]:
+        """Names, in the sweep's order."""
+        return tuple(r.name for r in self.sweep.regimes)
+
+    @cached_property
+    def variants(self) -> tuple[str, ...]:
+        """Names, in the sweep's order."""
+        return tuple(v.name for v in self.sweep.variants)
+
+    def run(self, regime: str, variant: str) -> Run:
+        """The reported run of a variant at its tuned setting; row s is reporting seed s for every variant."""
+        return self.runs[regime, variant]
+
+    def values(self, regime: str, variant: str) -> Array:
+        """The objective of each reporting seed, in its own unit; +-inf where a replica diverged or never
+        hit."""
+        return self.sweep.objective.values(self.run(regime, variant))

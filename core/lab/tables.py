@@ -1,0 +1,100 @@
+"""Tables of results as ready text."""
+
+from __future__ import annotations
+
+import math
+
+from core.lab import stats
+from core.lab.study import Table
+from core.lab.sweep import SweepResult
+from core.lab.verdict import Finding
+
+
+_CENTRES = {"iqm": "interquartile mean", "median": "median", "mean": "mean"}
+
+
+def number(value: float, digits: int = 3) -> str:
+    """A number for people: three significant digits, a true minus sign left out, infinity as a word's
+    sign."""
+    if math.isnan(value):
+        return "n/a"
+    if math.isinf(value):
+        return "∞" if value > 0 else "-∞"
+    return f"{value:.{digits}g}"
+
+
+def with_interval(interval: stats.Interval, digits: int = 3) -> str:
+    """`estimate [low, high]`."""
+    estimate, low, high = (number(x, digits) for x in interval)
+    return f"{estimate} [{low}, {high}]"
+
+
+def setting_text(setting: dict[str, float] | object) -> str:
+    """`lr 0.01, momentum 0.9`."""
+    assert hasattr(setting, "items")
+    return ", ".join(f"{key} {number(value, 4)}" for key, value in setting.items())
+
+
+def sweep_table(result: SweepResult, regime: str) -> Table:
+    """How each variant did in a regime: tuned setting, objective with interval, failures, chance to beat the
+    first."""
+    objective = result.sweep.objective
+    first = objective.losses(result.run(regime, result.variants[0]))
+    rows = []
+    for name in result.variants:
+        run, tuned = result.run(regime, name), result.tuned[regime, name]
+        losses = objective.losses(run)
+        failed = stats.proportion(~(abs(losses) < math.inf))
+        better = (
+            ""
+            if name == result.variants[0]
+            else with_interval(stats.probability_of_improvement(losses, first), 2)
+        )
+        edge = " (edge of grid)" if tuned.edge else ""
+        rows.append(
+            (
+                name,
+                setting_text(tuned.best) + edge,
+                with_interval(stats.interval(objective.values(run), objective.across)),
+                with_interval(failed, 2),
+                better,
+            )
+        )
+    label = objective.label or objective.measure
+    return Table(
+        f"{regime}: {_CENTRES[objective.across]} over {result.sweep.reporting_seeds} fresh seeds with 95% "
+        "bootstrap intervals; "
+        f"tuned on {result.sweep.tuning_seeds} others.",
+        ("variant", "tuned setting", label, "share failed", f"P(better than {result.variants[0]})"),
+        tuple(rows),
+    )
+
+
+def findings_table(findings: tuple[Finding, ...]) -> Table:
+    """The findings behind a verdict."""
+    return Table(
+        "Findings",
+        ("regime", "what was found", "effect", "threshold", "replicas", "outcome"),
+        tuple(
+            (
+                f.regime,
+                f.text,
+                f"{with_interval((f.effect, f.low, f.high))} {f.unit}".strip(),
+                number(f.threshold),
+                str(f.replicas),
+                f.outcome.value + ("" if f.decisive else " (beside the verdict)"),
+            )
+            for f in findings
+        ),
+    )
+
+
+def text_table(table: Table) -> str:
+    """Columns set in plain text."""
+    lines = [table.columns, *table.rows]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(table.columns))]
+    rule = tuple("-" * w for w in widths)
+    lines.insert(1, rule)
+    return "\n".join(
+        "  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines
+    )

@@ -9,7 +9,6 @@ from core.lab.study import Table
 from core.lab.sweep import SweepResult
 from core.lab.verdict import Finding
 
-
 _CENTRES = {"iqm": "interquartile mean", "median": "median", "mean": "mean"}
 
 

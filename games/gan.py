@@ -1,0 +1,181 @@
+"""A small generative adversarial network (Goodfellow et al. 2014), R of them at once.
+
+The generator maps latents to points of the plane, the discriminator gives a point one number D(x), its logit
+of being real. Both descend a loss of their own; x real, z latent, s = softplus:
+
+    discriminator            E[s(-D(x))] + E[s(D(G(z)))]
+    generator, nonsaturating E[s(-D(G(z)))]
+    generator, saturating    -E[s(D(G(z)))]
+
+    wasserstein              E[D(G(z))] - E[D(x)]  and  -E[D(G(z))]
+
+The field holds both players' gradients on the same sample. One backward pass of the discriminator serves
+both: it is linear in the derivative of the loss by the logit, one number a sample, and the two losses differ
+in that number only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from dataclasses import field as default
+from functools import cached_property
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from core.lab.problem import Field
+from core.lab.random import Keys
+from games.mixtures import Mixture, Shape
+from games.networks import MLP
+
+Loss = Literal["nonsaturating", "saturating", "wasserstein"]
+
+
+_ROWS_AT_ONCE = 32
+"""More replicas than this are taken in parts, whose activations stay in the processor's cache."""
+
+
+def _row_parts(rows: Tensor) -> Sequence[Tensor]:
+    """Neighbouring rows in parts, none of a single row (which would take other kernels)."""
+    return torch.tensor_split(rows, max(1, len(rows) // _ROWS_AT_ONCE))
+
+
+def _softplus(x: Tensor) -> Tensor:
+    """log(1 + exp(x)). Torch's own rounds the last elements of a tensor otherwise than those before."""
+    return x.clamp(min=0.0) + torch.log1p((-x.abs()).exp())
+
+
+@dataclass(frozen=True)
+class GAN:
+    """Generator against discriminator on a mixture of Gaussians.
+
+    Parameters are float32 `[R, D]`: the generator's block, then the discriminator's.
+
+    Attributes:
+        data: the law to learn.
+        latent: dimension of the latent, standard normal.
+        width, depth: units in each hidden layer and number of hidden layers, of both networks.
+        batch: real points and latents a sample of the field.
+        loss: of the pair of players, see the module's text.
+        held_out: latents on which `measure` judges, drawn once a seed and never trained on.
+        device: where parameters and keys live.
+    """
+
+    data: Mixture = default(default_factory=Mixture)
+    latent: int = 8
+    width: int = 32
+    depth: int = 2
+    batch: int = 64
+    loss: Loss = "nonsaturating"
+    held_out: int = 512
+    device: str = "cpu"
+
+    @cached_property
+    def generator(self) -> MLP:
+        return MLP((self.latent, *[self.width] * self.depth, 2))
+
+    @cached_property
+    def discriminator(self) -> MLP:
+        return MLP((2, *[self.width] * self.depth, 1))
+
+    @property
+    def dim(self) -> int:
+        return self.generator.size + self.discriminator.size
+
+    @property
+    def players(self) -> tuple[slice, ...]:
+        """Generator, discriminator."""
+        return slice(0, self.generator.size), slice(self.generator.size, self.dim)
+
+    def init(self, keys: Keys) -> Tensor:
+        """`[R, D]` float32, uniform as in `torch.nn.Linear`."""
+        parts = [
+            self.generator.init(keys.fold("generator"), torch.float32),
+            self.discriminator.init(keys.fold("discriminator"), torch.float32),
+        ]
+        return torch.cat(parts, dim=1).to(self.device)
+
+    def draw(self, keys: Keys, step: int) -> tuple[Tensor, Tensor]:
+        """The sample of a step: latents `[R, batch, latent]` and real points `[R, batch, 2]`."""
+        now = keys.at(step)
+        return now.fold("latent").normal(self.batch, self.latent), self.data.sample(
+            now.fold("real"), self.batch
+        )
+
+    def field(self, params: Tensor, keys: Keys, step: int) -> Field:
+        """Both players' gradients on one sample, with `loss_generator` and `loss_discriminator` `[R]`."""
+        latents, real = self.draw(keys, step)
+        return self.field_on(params, latents, real)
+
+    def field_on(self, params: Tensor, latents: Tensor, real: Tensor) -> Field:
+        """The field on given latents `[R, B, latent]` and real points `[R, B, 2]`."""
+        parts = [self._field(*rows) for rows in zip(*map(_row_parts, (params, latents, real)), strict=True)]
+        losses = {name: torch.cat([p.measures[name] for p in parts]) for name in parts[0].measures}
+        return Field(torch.cat([p.values for p in parts]), losses)
+
+    def _field(self, params: Tensor, latents: Tensor, real: Tensor) -> Field:
+        first, second = self.players
+        generator, discriminator = (
+            self.generator.layers(params[:, first]),
+            self.discriminator.layers(params[:, second]),
+        )
+        inputs, fake = self.generator.forward(generator, latents)
+        judged, logits = self.discriminator.forward(discriminator, torch.cat([real, fake], dim=1))
+        half = real.shape[1]
+        losses, slopes, push = self._losses(logits[:, :half].contiguous(), logits[:, half:].contiguous())
+
+        unit = self.discriminator.sensitivities(discriminator, judged, torch.ones_like(logits))
+        by_discriminator = self.discriminator.gradient(judged, unit, slopes)
+        by_point = torch.bmm(unit[0][:, half:], discriminator[0].weight.transpose(1, 2))
+        back = self.generator.sensitivities(generator, inputs, push * by_point)
+        return Field(torch.cat([self.generator.gradient(inputs, back), by_discriminator], dim=1), losses)
+
+    def _losses(self, real: Tensor, fake: Tensor) -> tuple[Mapping[str, Tensor], Tensor, Tensor]:
+        """Losses `[R]`, and their derivatives by the logits.
+
+        The discriminator's by all logits is `[R, 2B, 1]`, the generator's by the fake ones `[R, B, 1]`.
+        """
+        n = fake.shape[1]
+        if self.loss == "wasserstein":
+            level = fake.mean((1, 2))
+            losses = {"loss_generator": -level, "loss_discriminator": level - real.mean((1, 2))}
+            slope = torch.full_like(fake, 1.0 / n)
+            return losses, torch.cat([-slope, slope], dim=1), -slope
+        # The derivative of softplus is 1 / (1 + exp(-x)); an overflow of exp to infinity gives the right
+        # limit 0.
+        p_fake = 1.0 / (n * (1.0 + (-fake).exp()))
+        slopes = torch.cat([-1.0 / (n * (1.0 + real.exp())), p_fake], dim=1)
+        rejected = _softplus(fake).mean((1, 2))
+        by_discriminator = _softplus(-real).mean((1, 2)) + rejected
+        if self.loss == "saturating":
+            return {"loss_generator": -rejected, "loss_discriminator": by_discriminator}, slopes, -p_fake
+        fooled = _softplus(-fake).mean((1, 2))
+        push = -1.0 / (n * (1.0 + fake.exp()))
+        return {"loss_generator": fooled, "loss_discriminator": by_discriminator}, slopes, push
+
+    def samples(self, params: Tensor, keys: Keys, n: int | None = None) -> Tensor:
+        """`[R, n, 2]` generated points on the held-out latents of each row's seed (`held_out` of them by
+        default).
+        """
+        latents = keys.fold("held-out").normal(n or self.held_out, self.latent, dtype=params.dtype)
+        layers = self.generator.layers(params[:, self.players[0]])
+        return self.generator.forward(layers, latents)[1]
+
+    def measure(self, params: Tensor, keys: Keys) -> Mapping[str, Tensor]:
+        """`modes` and `quality` of `Mixture.coverage`, on held-out latents."""
+        return self.data.coverage(self.samples(params, keys))
+
+
+def mixture_gan(
+    *, shape: Shape = "ring8", radius: float = 2.0, std: float = 0.1, device: str = "cpu", **sizes: Any
+) -> GAN:
+    """A GAN from plain data, as studies store it.
+
+    Args:
+        shape, radius, std: of the mixture.
+        device: where it is trained.
+        sizes: further attributes of `GAN`.
+    """
+    return GAN(Mixture(shape, radius, std), device=device, **sizes)

@@ -1,0 +1,1 @@
+"""Studies of two-player games, one claim a file."""

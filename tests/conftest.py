@@ -1,0 +1,11 @@
+"""For all tests: one thread, as in a shard, so that sums over threads do not depend on the machine."""
+
+from __future__ import annotations
+
+import torch
+from hypothesis import settings
+
+torch.set_num_threads(1)
+# The first example of a property pays for torch's imports and caches; a deadline would measure that.
+settings.register_profile("vhat", deadline=None)
+settings.load_profile("vhat")

@@ -6,5 +6,5 @@ DOMAIN = Domain(
     name="games",
     title="Two-player games",
     about="The field holds every player's gradient of a loss of its own; often the gradient of nothing.",
-    order=30,
+    order=20,
 )

@@ -1,0 +1,137 @@
+"""A cache of fetched prices on disk: one text file a ticker, span and adjustment, checked by its SHA-256."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import tempfile
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+
+from core.lab.errors import VhatError
+from finance.prices import Series
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What was asked for: a ticker's closing prices from `start` to `end` (ISO days, both included)."""
+
+    ticker: str
+    start: str
+    end: str
+    adjustment: str
+
+
+def default_directory() -> Path:
+    """Where fetched prices are kept: $VHAT_CACHE, else the user's cache directory."""
+    if own := os.environ.get("VHAT_CACHE"):
+        return Path(own)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "vhat" / "prices"
+
+
+@dataclass(frozen=True)
+class PriceCache:
+    """Files `[first line: JSON header with the body's digest] [one line a day: day,price]` in one directory.
+
+    A file is written beside its place and moved there, so that it is whole or absent. A file that does not
+    match its digest or its name is set aside under another name and counts as absent.
+    """
+
+    directory: Path
+
+    def path(self, entry: Entry) -> Path:
+        """The file of an entry; any ticker makes a legal name."""
+        adjustment = hashlib.sha256(entry.adjustment.encode()).hexdigest()[:8]
+        return self.directory / f"{quote(entry.ticker, safe='^=')}_{entry.start}_{entry.end}_{adjustment}.csv"
+
+    def load(self, entry: Entry) -> Series | None:
+        """Days `[T]` and prices `[T]` as stored, or None.
+
+        Raises:
+            VhatError: when the directory cannot be read or a damaged file cannot be set aside.
+        """
+        path = self.path(entry)
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise VhatError(f"the price cache at {path} cannot be read ({error.strerror})") from error
+        try:
+            return _decode(data, entry)
+        except ValueError as error:
+            self._set_aside(path, str(error))
+            return None
+
+    def store(self, entry: Entry, series: Series) -> None:
+        """Write an entry; after this returns the file is whole, whatever happens to the process.
+
+        Raises:
+            VhatError: when the directory cannot be written.
+        """
+        path, temporary = self.path(entry), None
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            descriptor, temporary = tempfile.mkstemp(dir=self.directory, prefix=".writing-")
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(_encode(entry, series))
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).replace(path)
+        except OSError as error:
+            raise VhatError(
+                f"the price cache at {self.directory} cannot be written ({error.strerror}); "
+                "set VHAT_CACHE to a directory that can"
+            ) from error
+        finally:
+            if temporary is not None:
+                with suppress(FileNotFoundError):
+                    Path(temporary).unlink()
+
+    def _set_aside(self, path: Path, reason: str) -> None:
+        number = 1
+        while (aside := path.with_name(f"{path.name}.damaged-{number}")).exists():
+            number += 1
+        try:
+            path.replace(aside)
+        except OSError as error:
+            raise VhatError(
+                f"{path} is damaged ({reason}) and cannot be set aside ({error.strerror})"
+            ) from error
+        _log.warning("the cached prices %s are damaged (%s): set aside as %s", path, reason, aside.name)
+
+
+def _encode(entry: Entry, series: Series) -> bytes:
+    days, close = series
+    lines = zip(np.datetime_as_string(days, unit="D").tolist(), close.tolist(), strict=True)
+    # repr of a float is the shortest text that reads back to the same bits.
+    body = "".join(f"{day},{price!r}\n" for day, price in lines).encode()
+    header = {"format": "vhat prices 1", "sha256": hashlib.sha256(body).hexdigest(), **asdict(entry)}
+    return json.dumps(header).encode() + b"\n" + body
+
+
+def _decode(data: bytes, entry: Entry) -> Series:
+    """The series in a file's bytes; ValueError says what is wrong with them."""
+    first, newline, body = data.partition(b"\n")
+    if not newline:
+        raise ValueError("it has no header")
+    try:
+        header = json.loads(first)
+    except ValueError:
+        raise ValueError("its header cannot be read") from None
+    expected = {"format": "vhat prices 1", "sha256": hashlib.sha256(body).hexdigest(), **asdict(entry)}
+    for name, value in expected.items():
+        if not isinstance(header, dict) or header.get(name) != value:
+            raise ValueError(f"its {name} does not match")
+    rows = [line.split(",") for line in body.decode().splitlines()]
+    days = np.array([row[0] for row in rows], dtype="datetime64[D]")
+    return days, np.array([float(row[1]) for row in rows], dtype=np.float64)

@@ -1,0 +1,1 @@
+"""Studies of the article's claims about portfolios, on real prices."""

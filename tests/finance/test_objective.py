@@ -1,0 +1,206 @@
+"""The sampled field of mean-variance utility: gradient, unbiasedness, exact moments, gap, projection."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from core.lab.conformance import check_problem
+from core.lab.errors import VhatError
+from core.lab.problem import Problem
+from core.lab.random import Keys
+from finance.objective import MeanVariance, Parametrisation, project_to_simplex
+
+RETURNS = 0.02 * np.random.default_rng(11).standard_normal((40, 5)) + 0.001
+WAYS = get_args(Parametrisation)
+KEYS = Keys.of(range(6), study="test")
+
+
+def problem(way: Parametrisation = "softmax", batch: int | None = 3, **changes: object) -> MeanVariance:
+    settings_: dict[str, object] = {"risk_aversion": 4.0, "batch": batch, "parametrisation": way, **changes}
+    return MeanVariance(RETURNS, **settings_)  # type: ignore[arg-type]
+
+
+def some_params(of: MeanVariance, keys: Keys = KEYS) -> Tensor:
+    start = of.init(keys)
+    return of.project(start + 0.3 * keys.fold("test").normal(of.dim, dtype=start.dtype))
+
+
+def utility(of: MeanVariance, params: Tensor, days: Tensor) -> Tensor:
+    """U by its definition, over the given days."""
+    weights = torch.softmax(params, dim=-1) if of.parametrisation == "softmax" else params
+    earned = of.returns[days] @ weights
+    return earned.mean() - 0.5 * of.risk_aversion * (earned**2).mean()
+
+
+def each_day(of: MeanVariance, params: Tensor) -> Tensor:
+    """The one-day field on every day by automatic differentiation, `[R, T, D]`."""
+
+    def descent(row: Tensor, day: Tensor) -> Tensor:
+        return -utility(of, row, day[None])
+
+    gradient = torch.func.grad(descent)
+    return torch.stack(
+        [torch.stack([gradient(row, d) for d in torch.arange(len(RETURNS))]) for row in params]
+    )
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("batch", [1, 16, None])
+def test_keeps_the_contract_of_problems(way: Parametrisation, batch: int | None) -> None:
+    check_problem(problem(way, batch))
+
+
+@pytest.mark.parametrize("value", [torch.inf, -torch.inf, torch.nan])
+def test_projection_of_a_diverged_row_leaves_the_others_alone(value: float) -> None:
+    points = torch.tensor([[1.0, 2.0, 0.5], [0.3, 0.1, 0.9], [5.0, -1.0, 0.0]], dtype=torch.float64)
+    expected = project_to_simplex(points)
+    points[1, 2] = value
+    found = project_to_simplex(points)
+    assert torch.equal(found[[0, 2]], expected[[0, 2]])
+    if value != -torch.inf:
+        assert not bool(torch.isfinite(found[1]).all())
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_is_a_problem(way: Parametrisation) -> None:
+    assert isinstance(problem(way), Problem)
+    assert problem(way).dim == 5
+    np.testing.assert_allclose(problem(way).weights(problem(way).init(KEYS)).numpy(), 0.2, rtol=1e-15)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("batch", [1, 3, None])
+def test_field_is_the_gradient_on_the_drawn_days(way: Parametrisation, batch: int | None) -> None:
+    of = problem(way, batch)
+    params = some_params(of)
+    sample = of.field(params, KEYS, 7)
+    if batch is None:
+        days = torch.arange(len(RETURNS)).expand(6, -1)
+    else:
+        days = KEYS.fold("days").at(7).integers(len(RETURNS), batch)
+    for row in range(6):
+        leaf = params[row].clone().requires_grad_()
+        value = utility(of, leaf, days[row])
+        (gradient,) = torch.autograd.grad(-value, leaf)
+        torch.testing.assert_close(sample.values[row], gradient, rtol=1e-11, atol=1e-15)
+        torch.testing.assert_close(sample.measures["utility"][row], value.detach(), rtol=1e-11, atol=1e-15)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_mean_over_all_days_is_the_whole_samples_gradient(way: Parametrisation) -> None:
+    whole = problem(way, None)
+    params = some_params(whole)
+    torch.testing.assert_close(
+        each_day(whole, params).mean(dim=1), whole.field(params, KEYS, 0).values, rtol=1e-10, atol=1e-15
+    )
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_pairs_of_days_are_unbiased_and_have_half_the_variance(way: Parametrisation) -> None:
+    of = problem(way, 2)
+    params = some_params(of)
+    one = each_day(of, params)
+    pairs = 0.5 * (one[:, :, None] + one[:, None, :]).flatten(1, 2)  # all T^2 draws of two days
+    moments = of.field_moments(params)
+    torch.testing.assert_close(moments.mean, pairs.mean(dim=1), rtol=1e-10, atol=1e-15)
+    torch.testing.assert_close(moments.variance, pairs.var(dim=1, correction=0), rtol=1e-9, atol=1e-18)
+
+
+def test_sampled_fields_have_the_exact_moments() -> None:
+    of = problem("softmax", 4)
+    params = some_params(of)[:2]
+    keys = KEYS.rows(slice(0, 2))
+    draws = torch.stack([of.field(params, keys, step).values for step in range(1500)])
+    moments = of.field_moments(params)
+    error = (draws.mean(dim=0) - moments.mean).abs() / (moments.variance / len(draws)).sqrt()
+    assert float(error.max()) < 5.0  # standard errors, ten coordinates
+    torch.testing.assert_close(draws.var(dim=0), moments.variance, rtol=0.15, atol=0.0)
+
+
+def test_all_days_have_no_noise() -> None:
+    of = problem("free", None)
+    assert not of.field_moments(some_params(of)).variance.any()
+    assert torch.equal(of.field(some_params(of), KEYS, 0).values, of.field(some_params(of), KEYS, 1).values)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_gap_is_the_difference_of_utilities(way: Parametrisation) -> None:
+    of = problem(way)
+    params = some_params(of)
+    measured = of.measure(params, KEYS)
+    everything = torch.arange(len(RETURNS))
+    for row in range(6):
+        expected = of.optimum.utility - float(utility(of, params[row], everything))
+        assert float(measured["utility_gap"][row]) == pytest.approx(expected, rel=1e-9, abs=1e-16)
+    assert bool((measured["utility_gap"] > 0).all())
+    torch.testing.assert_close(
+        of.measure(of.init(KEYS), KEYS)["relative_gap"], torch.ones(6, dtype=torch.float64)
+    )
+
+
+@pytest.mark.parametrize("way", ["simplex", "free"])
+def test_no_gap_and_no_field_along_the_feasible_set_at_the_optimum(way: Parametrisation) -> None:
+    of = problem(way, None)
+    best = torch.as_tensor(of.optimum.weights).expand(6, -1)
+    assert float(of.measure(best, KEYS)["relative_gap"].abs().max()) < 1e-12
+    step = of.project(best - 0.1 * of.field(best, KEYS, 0).values)
+    torch.testing.assert_close(step, best, rtol=0, atol=1e-15)
+
+
+def test_projected_descent_reaches_the_exact_optimum() -> None:
+    of = problem("simplex", None, risk_aversion=20.0)
+    params = of.init(KEYS)
+    for step in range(5000):
+        params = of.project(params - 50.0 * of.field(params, KEYS, step).values)
+    assert float(of.measure(params, KEYS)["relative_gap"].max()) < 1e-9
+    np.testing.assert_allclose(params[0].numpy(), of.optimum.weights, atol=1e-6)
+
+
+@given(st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=12))
+@settings(max_examples=100, deadline=None)
+def test_projection_is_the_nearest_point_of_the_simplex(point: list[float]) -> None:
+    x = torch.tensor([point, point], dtype=torch.float64)
+    nearest = project_to_simplex(x)[0]
+    assert float(nearest.min()) >= 0
+    assert float(nearest.sum()) == pytest.approx(1.0, abs=1e-9)
+    # x - p has its largest value wherever p is positive: no point of the simplex lies more in its direction.
+    outward = x[0] - nearest
+    assert float(outward.max() - outward[nearest > 0].min()) <= 1e-9
+    torch.testing.assert_close(project_to_simplex(nearest.expand(2, -1))[0], nearest, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("batch", [1, 2, 7, 64, None])
+@pytest.mark.parametrize("way", WAYS)
+def test_a_row_has_the_same_bits_in_any_batch(
+    way: Parametrisation, batch: int | None, dtype: torch.dtype
+) -> None:
+    of = problem(way, batch, dtype=dtype)
+    keys = Keys.of(range(37), study="rows")
+    params = some_params(of, keys)
+    assert params.dtype is dtype
+    whole = of.field(params, keys, 3)
+    for part in (slice(0, 2), slice(5, 8), slice(1, 37)):
+        rows, own = params[part].clone(), keys.rows(part)
+        sample = of.field(rows, own, 3)
+        assert torch.equal(sample.values, whole.values[part])
+        assert torch.equal(sample.measures["utility"], whole.measures["utility"][part])
+        assert torch.equal(of.project(3 * rows), of.project(3 * params)[part])
+        for name, value in of.measure(rows, own).items():
+            assert torch.equal(value, of.measure(params, keys)[name][part])
+
+
+def test_bad_arguments_are_named() -> None:
+    with pytest.raises(VhatError, match="did you mean 'softmax'"):
+        problem("softmx")  # type: ignore[arg-type]
+    with pytest.raises(VhatError, match="at least one day"):
+        problem(batch=0)
+    with pytest.raises(VhatError, match="finite numbers"):
+        MeanVariance(np.array([[np.nan, 0.0]]), risk_aversion=1.0)

@@ -1,0 +1,152 @@
+"""Each kind of defect is planted in good prices and found; nothing else is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.lab.errors import VhatError
+from finance.prices import Prices, Source
+from finance.quality import check_quality, require_quality
+
+T, TICKERS = 120, ("A", "B", "C")
+
+
+def good(seed: int = 0, sigma: float = 0.02) -> Prices:
+    """Geometric random walks on weekdays."""
+    rng = np.random.default_rng(seed)
+    dates = np.busday_offset("2020-01-01", np.arange(T), roll="forward")
+    close = 100.0 * np.exp(sigma * rng.standard_normal((T, len(TICKERS))).cumsum(axis=0))
+    return Prices(dates, TICKERS, close, Source("planted", "not adjusted"))
+
+
+def changed(prices: Prices, where: Any, value: float) -> Prices:
+    close = prices.close.copy()
+    close[where] = value
+    return replace(prices, close=close)
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=30, deadline=None)
+def test_good_prices_have_no_defect(seed: int) -> None:
+    assert check_quality(good(seed)) == ()
+
+
+def test_missing_price() -> None:
+    prices = changed(good(), (slice(5, 8), 1), np.nan)
+    (defect,) = check_quality(prices)
+    assert (defect.name, defect.day) == ("missing:B", str(prices.dates[5]))
+    assert "3 of 120 days" in defect.detail
+
+
+def test_late_listing_says_when_prices_begin() -> None:
+    prices = changed(good(), (slice(0, 30), 2), np.nan)
+    (defect,) = check_quality(prices)
+    assert defect.name == "missing:C"
+    assert f"first price is of {prices.dates[30]}" in defect.detail
+
+
+def test_gap() -> None:
+    whole = good()
+    keep = np.r_[0:40, 46:T]
+    (defect,) = check_quality(replace(whole, dates=whole.dates[keep], close=whole.close[keep]))
+    assert (defect.name, defect.day) == ("gap", str(whole.dates[39]))
+
+
+def test_duplicate_day() -> None:
+    whole = good()
+    rows = np.r_[0:51, 50:T]
+    (defect,) = check_quality(replace(whole, dates=whole.dates[rows], close=whole.close[rows]))
+    assert (defect.name, defect.day) == ("duplicate", str(whole.dates[50]))
+
+
+@pytest.mark.parametrize("price", [0.0, -3.0])
+def test_non_positive_price(price: float) -> None:
+    (defect,) = check_quality(changed(good(), (9, 0), price))
+    assert defect.name == "non-positive:A"
+
+
+def test_stale_run() -> None:
+    prices = good()
+    found = check_quality(changed(prices, (slice(20, 31), 1), float(prices.close[20, 1])))
+    assert [d.name for d in found] == ["stale:B"]
+    assert check_quality(changed(prices, (slice(20, 30), 1), float(prices.close[20, 1]))) == ()
+
+
+@pytest.mark.parametrize("factor", [2.0, 3.0, 4.0, 5.0, 7.0, 10.0, 20.0, 100.0])
+@pytest.mark.parametrize("upwards", [False, True])
+def test_unadjusted_split(factor: float, upwards: bool) -> None:
+    prices = good(sigma=0.005)
+    close = prices.close.copy()
+    close[60:, 2] *= factor if upwards else 1.0 / factor
+    (defect,) = check_quality(replace(prices, close=close))
+    assert (defect.name, defect.day) == ("jump:C", str(prices.dates[60]))
+
+
+def test_hundredfold_for_a_day_is_found_going_and_coming() -> None:
+    prices = good()
+    found = check_quality(changed(prices, (60, 0), float(prices.close[60, 0]) * 100.0))
+    assert [d.name for d in found] == ["jump:A", "jump:A"]
+
+
+def test_a_real_crash_is_not_a_split() -> None:
+    prices = good(sigma=0.001)
+    close = prices.close.copy()
+    close[60:, 0] *= 0.4815  # Apple, 29 September 2000
+    assert check_quality(replace(prices, close=close)) == ()
+
+
+def test_too_short_a_history() -> None:
+    whole = good()
+    (defect,) = check_quality(replace(whole, dates=whole.dates[:59], close=whole.close[:59]))
+    assert defect.name == "short"
+
+
+def test_require_quality_names_the_defect_and_how_to_accept_it() -> None:
+    prices = changed(changed(good(), (5, 1), np.nan), (9, 0), -1.0)
+    with pytest.raises(VhatError, match=r"missing:B.*and 1 more.*--allow missing:B non-positive:A"):
+        require_quality(prices)
+    with pytest.raises(VhatError, match=r"to accept: --allow non-positive:A$"):
+        require_quality(prices, allow=["missing"])
+    kept = require_quality(prices, allow=["missing", "non-positive:A", "stale"])
+    assert kept.source.accepted == ("missing", "non-positive:A")
+    assert "accepted: missing, non-positive:A" in kept.describe()
+    np.testing.assert_array_equal(kept.dates, np.delete(prices.dates, [5, 9]))
+    assert np.isfinite(kept.returns()).all()
+
+
+def test_accepting_a_duplicate_keeps_its_last_line() -> None:
+    whole = good()
+    rows = np.r_[0:51, 50:T]
+    doubled = replace(whole, dates=whole.dates[rows], close=whole.close[rows])
+    doubled = changed(doubled, (50, slice(None)), 1.0)
+    with pytest.raises(VhatError, match="duplicate"):
+        require_quality(doubled, allow=["jump"])
+    kept = require_quality(doubled, allow=["jump", "duplicate"])
+    np.testing.assert_array_equal(kept.close, whole.close)
+
+
+def test_what_accepting_leaves_is_checked_for_length() -> None:
+    prices = changed(good(), (slice(0, 70), 1), np.nan)
+    with pytest.raises(VhatError, match="short"):
+        require_quality(prices, allow=["missing"])
+    assert len(require_quality(prices, allow=["missing", "short"]).dates) == 50
+    with pytest.raises(VhatError, match="fewer than two days"):
+        require_quality(changed(good(), (slice(None), 1), np.nan), allow=["missing", "short"])
+
+
+def test_unknown_names_in_allow_are_refused() -> None:
+    with pytest.raises(VhatError, match="unknown defect 'jumps'; did you mean 'jump'"):
+        require_quality(good(), allow=["jumps"])
+    with pytest.raises(VhatError, match="unknown ticker 'D'"):
+        require_quality(good(), allow=["jump:D"])
+
+
+def test_good_prices_go_on_as_they_are() -> None:
+    prices = good()
+    assert require_quality(prices, allow=["jump"]) is prices

@@ -1,0 +1,126 @@
+"""The script as a person runs it: its table and figure, and one line when something is wrong."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from core.lab.terminal import guarded
+
+SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "finance.py"
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    """The script as a module: most of what it says needs no process of its own."""
+    spec = importlib.util.spec_from_file_location("finance_script", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where its dataclasses look up their annotations
+    spec.loader.exec_module(module)
+    return module
+
+
+def process(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The script in a process and a folder of its own, with its cache there and every way out closed."""
+    closed = "http://127.0.0.1:9"
+    proxies = {
+        name: closed for way in ("http", "https", "all") for name in (f"{way}_proxy", f"{way.upper()}_PROXY")
+    }
+    environment = {
+        **os.environ,
+        **proxies,
+        "NO_PROXY": "",
+        "no_proxy": "",
+        "VHAT_CACHE": str(folder / "cache"),
+    }
+    environment.pop("VHAT_DEBUG", None)
+    command = [sys.executable, str(SCRIPT), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment, check=False)
+
+
+def own_prices(folder: Path, days: int = 120) -> Path:
+    """Prices of three tickers of unlike volatility."""
+    moves = np.random.default_rng(5).standard_normal((days, 3)) * [0.005, 0.01, 0.03] + 0.001
+    dates = np.datetime64("2021-01-04") + np.arange(days)
+    lines = [
+        f"{day},{','.join(f'{price:.6f}' for price in row)}"
+        for day, row in zip(dates, 100 * np.cumprod(1 + moves, axis=0), strict=True)
+    ]
+    path = folder / "own.csv"
+    path.write_text("date,CALM,SOME,WILD\n" + "\n".join(lines) + "\n")
+    return path
+
+
+def test_without_network_one_line_names_the_embedded_default(tmp_path: Path) -> None:
+    done = process(tmp_path, "--tickers", "AAPL", "MSFT")
+    assert done.returncode == 2, done.stderr
+    assert not done.stdout
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert done.stderr.startswith("error: no network: Yahoo Finance cannot be reached")
+    assert "leave --tickers out to use the 20 S&P 500 companies that ship with vhat" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({"csv": Path("absent.csv")}, "absent.csv: cannot be read"),
+        ({"csv": Path("own.csv"), "tickers": ("WILDE",)}, "WILD"),
+        ({"csv": Path("own.csv"), "end": "2021-02-01"}, "to accept: --allow short"),
+        ({"optimizer": "adan"}, "'adam'"),
+        ({"lr": -1.0}, "lr"),
+        ({"seeds": 1}, "--seeds must be at least 2"),
+        ({"start": "soon"}, "start: 'soon' is not a day"),
+        ({"start": "1990-01-02"}, "--allow"),
+        ({"csv": Path("own.csv"), "lr": 0.1, "steps": 2, "out": Path("own.csv/figure.png")}, "--out"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(
+    script: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: dict[str, object],
+    expected: str,
+) -> None:
+    own_prices(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("VHAT_DEBUG", raising=False)
+    assert guarded(lambda: script.main(script.Args(**arguments))) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert said.startswith("error: ")
+    assert expected in said
+
+
+def test_prices_of_ones_own_end_in_a_table_and_a_figure(tmp_path: Path) -> None:
+    own_prices(tmp_path)
+    done = process(
+        tmp_path, "--csv", "own.csv", "--parametrisation", "simplex", "--batch", "1", "--lr", "0.001",
+        "--steps", "400", "--seeds", "4", "--out", "figures/own.png",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "own.csv: 3 tickers, 2021-01-04 to 2021-05-03 (120 days), adjustment as in the file" in done.stdout
+    assert "Spearman's ρ of sqrt(v̂) with volatility" in done.stdout
+    assert "0.001, given" in done.stdout
+    assert (tmp_path / "figures" / "own.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_rule_without_second_moment_is_tuned_and_shown_without_it(
+    script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "own.svg"
+    settings = {"optimizer": "sgd", "batch": 0, "steps": 30, "seeds": 2, "out": out}
+    script.main(script.Args(csv=own_prices(tmp_path), **settings))
+    said = capsys.readouterr().out
+    assert "tuned on 6 other seeds" in said
+    assert "Spearman" not in said
+    assert out.read_text().startswith("<?xml")

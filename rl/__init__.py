@@ -1,0 +1,1 @@
+"""Reinforcement learning: policy gradients on Gymnasium tasks, hundreds of agents at once."""

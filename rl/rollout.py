@@ -1,0 +1,161 @@
+"""Rollouts: exactly E whole episodes of every replica's policy, recorded in blocks of time.
+
+Time is cut into blocks of `BLOCK` steps. A replica is in every block up to the end of its longest episode and
+in none after it, and a block's arrays have one shape for each of its replicas. So whatever is computed from
+them, block by block, does not depend on how long other replicas' episodes last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from core.lab.random import Keys
+from rl.arrays import Bools, Floats, Indices
+from rl.environments import Episodes, Task
+from rl.policies import CategoricalMLP, forward, sample
+
+BLOCK = 32
+"""Steps a block. Part of what a draw of actions is keyed by."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """`BLOCK` steps of the replicas that are still running at its start.
+
+    Attributes:
+        rows: `[n]`, which replicas of the batch, ascending.
+        start: the time index of the first step.
+        inputs: `[n, T, E, O + 1]`, observations with a last column of ones.
+        actions: `[n, T, E]`.
+        rewards: `[n, T, E]`, zero once the episode has ended.
+        mask: `[n, T, E]`, True for the steps that belong to the episode.
+    """
+
+    rows: Indices
+    start: int
+    inputs: Floats
+    actions: Indices
+    rewards: Floats
+    mask: Bools
+
+
+@dataclass(frozen=True)
+class Batch:
+    """E whole episodes of each of R replicas.
+
+    Attributes:
+        blocks: in time order; the replicas of a block are among those of the block before.
+        returns: `[R, E]`, undiscounted.
+        lengths: `[R, E]`, steps.
+        terminated: `[R, E]`, True where the task ended the episode, False where the time limit did.
+        stepped: environment steps that were taken, those after an episode's end included.
+    """
+
+    blocks: Sequence[Block]
+    returns: Floats
+    lengths: Indices
+    terminated: Bools
+    stepped: int
+
+    @property
+    def useful(self) -> float:
+        """The share of the steps taken that belong to an episode."""
+        return float(self.lengths.sum()) / self.stepped
+
+
+def _array(values: Tensor) -> Any:
+    return values.detach().cpu().numpy()
+
+
+def _live(keys: Keys, rows: Indices) -> Keys:
+    """The keys of some rows, without the seeds that none of them uses: those would be drawn in vain."""
+    kept = keys.rows(torch.from_numpy(rows).to(keys.device))
+    assert kept.index is not None
+    used, index = torch.unique(kept.index, return_inverse=True)
+    return Keys(kept.words[used], index)
+
+
+@np.errstate(over="ignore", invalid="ignore")  # a diverging replica is the trainer's business
+def rollout(policy: CategoricalMLP, params: Tensor, task: Task, keys: Keys, episodes: int) -> Batch:
+    """Run `episodes` whole episodes of each replica's policy.
+
+    The starts and the actions of replica r depend on its parameters and on its key alone. Environments run on
+    the CPU, in numpy, whatever device the parameters are on.
+
+    Args:
+        params: `[R, D]`; the policy is evaluated in their dtype.
+        keys: of the R rows, at one step of training.
+    """
+    weights = _array(params)
+    replicas = len(weights)
+    draws = keys.fold("actions")
+    running = task.start(keys.fold("starts"), episodes)
+    rows = np.arange(replicas)
+    alive = np.ones((replicas, episodes), dtype=np.bool_)
+    terminated = np.zeros((replicas, episodes), dtype=np.bool_)
+    blocks: list[Block] = []
+    stepped = 0
+    while rows.size:
+        uniforms = _array(_live(draws, rows).at(len(blocks)).uniform(BLOCK, episodes))
+        block = _empty(rows, len(blocks) * BLOCK, episodes, policy.sizes[0], weights.dtype)
+        own = weights if len(rows) == replicas else weights[rows]
+        failed, steps = _run(block, policy, own, running, uniforms.astype(weights.dtype, copy=False), alive)
+        blocks.append(block)
+        terminated[rows] |= failed
+        stepped += steps
+        left = np.flatnonzero(alive.any(axis=1))
+        if len(left) < len(rows):
+            rows, alive = rows[left], alive[left]
+            if len(left):
+                running.keep(left)
+    return _batch(blocks, terminated, stepped)
+
+
+def _empty(rows: Indices, start: int, episodes: int, observation_size: int, dtype: Any) -> Block:
+    """A block in which nothing has happened yet."""
+    shape = (len(rows), BLOCK, episodes)
+    inputs = np.zeros((*shape, observation_size + 1), dtype)
+    inputs[..., -1] = 1.0
+    return Block(
+        rows, start, inputs, np.zeros(shape, np.int64), np.zeros(shape, dtype), np.zeros(shape, np.bool_)
+    )
+
+
+def _run(
+    block: Block, policy: CategoricalMLP, params: Floats, running: Episodes, uniforms: Floats, alive: Bools
+) -> tuple[Bools, int]:
+    """Fill a block; `alive` `[n, E]` is brought up to date.
+
+    Returns:
+        Which episodes the task ended in this block `[n, E]`, and how many environment steps were taken.
+    """
+    layers = policy.layers(params)
+    buffers = policy.buffers(len(alive), alive.shape[1], params.dtype)
+    failed = np.zeros(alive.shape, dtype=np.bool_)
+    for t in range(BLOCK):
+        seen, act = block.inputs[:, t], block.actions[:, t]
+        seen[..., :-1] = running.observations
+        sample(forward(layers, seen, buffers), uniforms[:, t], act)
+        block.mask[:, t] = alive
+        block.rewards[:, t], over, cut = running.step(act)
+        failed |= over & alive
+        alive &= ~(over | cut)
+        if not alive.any():
+            break
+    np.multiply(block.rewards, block.mask, out=block.rewards)
+    return failed, (t + 1) * alive.size
+
+
+def _batch(blocks: Sequence[Block], terminated: Bools, stepped: int) -> Batch:
+    returns = np.zeros(terminated.shape, np.float64)
+    lengths = np.zeros(terminated.shape, np.int64)
+    for block in blocks:
+        returns[block.rows] += block.rewards.sum(axis=1, dtype=np.float64)
+        lengths[block.rows] += block.mask.sum(axis=1)
+    return Batch(blocks, returns, lengths, terminated, stepped)

@@ -58,7 +58,7 @@ class List:
 class Run(_PlanChoice):
     """Run studies; what is stored is reused, and a run that was stopped goes on."""
 
-    studies: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
+    studies: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[STUDY ...]")] = ()
     """their names; all studies if none is given"""
     workers: int | None = None
     """processes; default: one a core"""
@@ -77,7 +77,7 @@ class Run(_PlanChoice):
 class Show(_PlanChoice):
     """Show a study's verdict, findings and tables from stored results."""
 
-    study: Annotated[str, tyro.conf.Positional] = field(default=tyro.MISSING)
+    study: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="STUDY")] = field(default=tyro.MISSING)
     """its name"""
 
     def __call__(self) -> None:
@@ -100,7 +100,7 @@ class Report(_PlanChoice):
 class Clean:
     """Remove stored results, of some studies or of all, and the report."""
 
-    studies: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
+    studies: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[STUDY ...]")] = ()
     """their names; all studies if none is given"""
     out: Path = Path("out")
     """folder of the results and the report"""

@@ -29,6 +29,23 @@ _ELEMENTWISE = (
 )
 
 
+_EXACT = (nn.Tanh, nn.ReLU, nn.LeakyReLU, nn.Identity, nn.Hardtanh)
+_WHOLE = 64
+
+
+def _in_whole_vectors(layer: nn.Module, values: Tensor) -> Tensor:
+    """An elementwise layer on a length that vector units take without a rest.
+
+    torch computes the last elements of a tensor, too few for a vector, by another exponential than the rest:
+        the same
+    number would round by its place in the batch.
+    """
+    count = values.numel()
+    padded = nn.functional.pad(values.reshape(-1), (0, -count % _WHOLE))
+    out: Tensor = layer(padded)
+    return out[:count].view(values.shape)
+
+
 def _layers(module: nn.Module) -> Iterator[nn.Module]:
     if type(module) is nn.Sequential:
         for child in module:
@@ -59,7 +76,7 @@ def batched_forward(module: nn.Module) -> Forward | None:
         parts = iter(torch.split(params, sizes, dim=1))
         for layer in layers:
             if not isinstance(layer, nn.Linear):
-                hidden = layer(hidden)
+                hidden = layer(hidden) if type(layer) in _EXACT else _in_whole_vectors(layer, hidden)
                 continue
             weight = next(parts).view(rows, layer.out_features, layer.in_features).mT
             if layer.bias is None:

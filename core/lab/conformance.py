@@ -84,8 +84,9 @@ def _same(what: str, when: str, a: Tensor, b: Tensor) -> None:
         row = int(differs.reshape(len(a), -1).any(dim=1).nonzero()[0])
         raise ConformanceError(
             f"{what} differs {when} (first in row {row}): a row must depend on its own parameters and key "
-            "alone, with the same bits in any batch; look for a shared generator, an average over rows, or a "
-            "matrix product that folds the rows together"
+            "alone, with the same bits in any batch; look for a shared generator, an average over rows, a "
+            "matrix product that folds the rows together, or a function that rounds by place "
+            "(sigmoid, pow, softplus)"
         )
 
 

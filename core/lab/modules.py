@@ -42,11 +42,13 @@ class ModuleProblem:
         self.data = tuple(t.to(device) for t in data)
         self.test_data = None if test_data is None else tuple(t.to(device) for t in test_data)
         self.batch_size = batch_size
-        self.shapes = {name: p.shape for name, p in self.module.named_parameters()}
+        self.shapes = {name: p.shape for name, p in self.module.named_parameters() if p.requires_grad}
         self.sizes = [math.prod(s) for s in self.shapes.values()]
         self.dim = sum(self.sizes)
         self.device = device
-        self.forward = batched_forward(self.module) if self.data[0].dim() == 2 else None
+        # The fast way knows vectors as inputs, and trains all that the module has.
+        plain = self.data[0].dim() == 2 and all(p.requires_grad for p in self.module.parameters())
+        self.forward = batched_forward(self.module) if plain else None
 
     def _single(self, flat: Tensor, *batch: Tensor) -> Tensor:
         parts = torch.split(flat, self.sizes)
@@ -75,7 +77,7 @@ class ModuleProblem:
                     reset = getattr(part, "reset_parameters", None)
                     if callable(reset):
                         reset()
-            starts.append(torch.cat([p.detach().flatten() for p in fresh.parameters()]))
+            starts.append(torch.cat([p.detach().flatten() for p in fresh.parameters() if p.requires_grad]))
         return keys.spread(torch.stack(starts).to(self.device))
 
     def field(self, params: Tensor, keys: Keys, step: int) -> Field:
@@ -111,7 +113,8 @@ def problem_from(
     """A problem of a module, a loss and data.
 
     Args:
-        module: any module without running statistics; its parameters' dtype is the run's.
+        module: any module without running statistics and dropout; its parameters' dtype is the run's. Those
+            that ask for no gradient stay as they are.
         loss: `loss(module(x), *rest) -> scalar`.
         data: tensors with the same first axis: inputs, then what the loss needs.
         test_data: the same, held out.
@@ -119,10 +122,10 @@ def problem_from(
         device: where it runs.
 
     Raises:
-        VhatError: for a module without parameters or with buffers, tensors of different lengths, or a batch
-            size that the data cannot give.
+        VhatError: for a module without parameters or with buffers, tensors of different lengths, a batch size
+            that the data cannot give, or a module or loss that fails on the data.
     """
-    if not any(True for _ in module.parameters()):
+    if not any(p.requires_grad for p in module.parameters()):
         raise VhatError("the module has no parameters to train")
     buffers = [name for name, _ in module.named_buffers()]
     if buffers:
@@ -136,4 +139,25 @@ def problem_from(
             raise VhatError(f"{what} must be tensors with the same, non-zero length, got lengths {lengths}")
     if batch_size is not None and not 1 <= batch_size <= len(data[0]):
         raise VhatError(f"batch_size must be between 1 and {len(data[0])} (the data), got {batch_size}")
-    return ModuleProblem(module, loss, data, test_data=test_data, batch_size=batch_size, device=device)
+    problem = ModuleProblem(module, loss, data, test_data=test_data, batch_size=batch_size, device=device)
+    _try(problem)
+    return problem
+
+
+def _try(problem: ModuleProblem) -> None:
+    """One evaluation, so that whatever does not fit together is said here and not in the middle of a run."""
+    keys = Keys.of((0, 1), device=problem.device)
+    try:
+        params = problem.init(keys)
+        found = {**problem.field(params, keys, 0).measures, **problem.measure(params, keys)}
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or ["no message"])[0]
+        raise VhatError(
+            f"the module or its loss fails on the data: {type(error).__name__}: {reason}"
+        ) from error
+    for name, value in found.items():
+        if value.shape != (2,):
+            shape = tuple(value.shape[1:])
+            raise VhatError(
+                f"the module or its loss fails on the data: {name} is {shape}; give one number a batch"
+            )

@@ -1,0 +1,359 @@
+"""The command line: what works prints what it should; what does not is one line, a code, and no traceback."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from core.cli import main
+from core.lab import commands
+from core.lab.errors import VhatError, nearest
+from core.lab.registry import Registered
+from core.lab.store import Store
+from core.lab.terminal import guarded
+from tests.lab import bowls
+
+ROOT = Path(__file__).resolve().parents[2]
+CHILD = """
+import sys
+from core.lab import commands
+from core.cli import main
+from tests.lab import bowls
+commands.find = lambda name: bowls.REGISTERED
+commands.studies = lambda: {"tiny-bowl": bowls.REGISTERED}
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out"
+
+
+@pytest.fixture(autouse=True)
+def registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tiny bowl in place of all studies: what other folders hold does not matter here."""
+
+    def find(name: str) -> Registered:
+        if name != "tiny-bowl":
+            raise VhatError(nearest(name, ["tiny-bowl"], kind="study"))
+        return bowls.REGISTERED
+
+    monkeypatch.setattr(commands, "find", find)
+    monkeypatch.setattr(commands, "studies", lambda: {"tiny-bowl": bowls.REGISTERED})
+    monkeypatch.delenv("VHAT_DEBUG", raising=False)
+
+
+def fails(argv: list[str], capsys: pytest.CaptureFixture[str], code: int = 2) -> str:
+    """The one line of an error."""
+    capsys.readouterr()
+    assert main(argv) == code
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "Traceback" not in captured.err
+    lines = captured.err.splitlines()
+    assert len(lines) == 1, captured.err
+    return lines[0]
+
+
+def run(out: Path, *more: str) -> int:
+    return main(["run", "tiny-bowl", "--tiny", "--workers", "1", "--out", str(out), *more])
+
+
+def stored(out: Path) -> dict[str, float]:
+    store = Store(out / "results.sqlite")
+    found = {s.address: s.seconds for s in store.shards("tiny-bowl")}
+    store.close()
+    return found
+
+
+def test_list_names_the_studies(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list"]) == 0
+    captured = capsys.readouterr()
+    assert "tiny-bowl" in captured.out
+    assert "tiny, quick, full" in captured.out
+    assert captured.err == ""
+
+
+def test_run_show_run_again_fresh_and_clean(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(out) == 0
+    captured = capsys.readouterr()
+    assert "tests/tiny-bowl: INCONCLUSIVE" in captured.out  # six seeds are too few
+    assert "It is larger." in captured.out
+    assert captured.err.startswith("1 studies in ")
+    first = stored(out)
+
+    assert run(out) == 0
+    assert stored(out) == first  # not even the seconds changed: nothing was computed
+    assert run(out, "--fresh") == 0
+    assert stored(out).keys() == first.keys()
+    assert stored(out) != first
+
+    capsys.readouterr()
+    assert main(["show", "tiny-bowl", "--tiny", "--out", str(out)]) == 0
+    captured = capsys.readouterr()
+    assert "Claim: Twice is more." in captured.out
+    assert "Findings" in captured.out
+
+    assert run(out, "--seeds", "12") == 0
+    assert "SUPPORTED" in capsys.readouterr().out
+
+    (out / "report").mkdir()
+    assert main(["clean", "tiny-bowl", "--out", str(out)]) == 0
+    assert "removed" in capsys.readouterr().out
+    assert stored(out) == {}
+    assert sorted(p.name for p in out.iterdir()) == ["results.sqlite"]
+
+
+def test_run_without_names_runs_all(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "--tiny", "--workers", "1", "--out", str(out)]) == 0
+    assert "tests/tiny-bowl" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("argv", "line"),
+    [
+        (["run", "tiny-bwl"], "unknown study 'tiny-bwl'; did you mean 'tiny-bowl'?"),
+        (["show", "zzzz"], "unknown study 'zzzz'; known: tiny-bowl"),
+        (["clean", "tiny-bwl"], "did you mean 'tiny-bowl'?"),
+        (["run", "tiny-bowl", "--tiny", "--full"], "--tiny and --full exclude each other"),
+        (
+            ["show", "tiny-bowl", "--tiny", "--quick", "--full"],
+            "--tiny and --quick and --full exclude each other",
+        ),
+        (["report", "--tiny", "--quick"], "exclude each other"),
+        (["run", "tiny-bowl", "--seeds", "1"], "--seeds needs at least 2"),
+        (["run", "tiny-bowl", "--seeds", "-4"], "--seeds needs at least 2"),
+        (["run", "tiny-bowl", "--workers", "0"], "--workers needs at least 1"),
+        (["run", "tiny-bowl", "--device", "nonsense"], "device 'nonsense' cannot be used here"),
+        (["run", "tiny-bowl", "--device", "cuda:99"], "use --device cpu"),
+        (["run", "tiny-bowl", "--device", "meta"], "use --device cpu"),
+        (["run", "tiny-bowl", "--device", ""], "use --device cpu"),
+        (["show", "tiny-bowl"], "there is no folder"),
+        (["report"], "there is no folder"),
+        (["clean"], "there is no folder"),
+    ],
+)
+def test_each_wrong_word_is_one_line(
+    argv: list[str], line: str, out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = fails([*argv, "--out", str(out)], capsys)
+    assert said.startswith("error: ")
+    assert line in said
+
+
+@pytest.mark.parametrize("argv", [["run", "tiny-bowl"], ["show", "tiny-bowl"], ["report"], ["clean"]])
+def test_a_file_in_the_place_of_the_folder_is_one_line(
+    argv: list[str], out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out.write_text("I was here first")
+    for folder in (out, out / "deeper"):
+        assert "--out" in fails([*argv, "--out", str(folder)], capsys)
+    assert out.read_text() == "I was here first"
+
+
+def test_looking_makes_no_folder(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for argv in (["show", "tiny-bowl"], ["report"], ["clean"]):
+        fails([*argv, "--out", str(out)], capsys)
+        assert not out.exists()
+    out.mkdir()
+    for argv in (["show", "tiny-bowl"], ["report"], ["clean"]):
+        assert "there are no results in" in fails([*argv, "--out", str(out)], capsys)
+        assert list(out.iterdir()) == []
+
+
+def test_a_plan_that_was_not_run_says_what_to_type(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(out) == 0
+    assert fails(["show", "tiny-bowl", "--out", str(out)], capsys).endswith("vhat run tiny-bowl")
+    assert fails(["show", "tiny-bowl", "--full", "--out", str(out)], capsys).endswith(
+        "vhat run tiny-bowl --full"
+    )
+    assert "vhat run --full" in fails(["report", "--full", "--out", str(out)], capsys)
+
+
+def test_a_wrong_device_or_worker_count_forgets_nothing(
+    out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(out) == 0
+    before = stored(out)
+    for wrong in (["--device", "nonsense"], ["--workers", "0"], ["--seeds", "1"]):
+        fails(["run", "tiny-bowl", "--tiny", "--fresh", *wrong, "--out", str(out)], capsys)
+    assert stored(out) == before
+
+
+def test_a_store_of_another_version_is_one_line(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(out) == 0
+    store = Store(out / "results.sqlite")
+    store._db.execute("PRAGMA user_version=9")
+    store.close()
+    for argv in (["run", "tiny-bowl"], ["show", "tiny-bowl"], ["report"], ["clean"]):
+        assert "another version of vhat" in fails([*argv, "--out", str(out)], capsys)
+
+
+def test_a_damaged_store_is_set_aside_in_one_line(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out.mkdir()
+    (out / "results.sqlite").write_bytes(b"not a database at all" * 400)
+    assert run(out) == 0
+    captured = capsys.readouterr()
+    assert "was damaged" in captured.err.splitlines()[0]
+    assert len(captured.err.splitlines()) == 2
+    assert (out / "results.sqlite.damaged-1").exists()
+
+
+@pytest.mark.parametrize(
+    ("argv", "word"),
+    [
+        ([], "list"),
+        (["show"], "STUDY"),
+        (["rnu"], "run"),
+        (["run", "--tinny"], "--tiny"),
+        (["run", "--seeds", "many"], "seeds"),
+        (["list", "extra"], "extra"),
+    ],
+)
+def test_usage_errors_are_readable_and_exit_with_2(
+    argv: list[str], word: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(argv)
+    captured = capsys.readouterr()
+    assert caught.value.code == 2
+    assert "Traceback" not in captured.out + captured.err
+    assert word in captured.out + captured.err
+
+
+@pytest.mark.parametrize("command", [[], ["list"], ["run"], ["show"], ["report"], ["clean"]])
+def test_help_shows_what_there_is_and_its_defaults(
+    command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([*command, "--help"])
+    assert caught.value.code == 0
+    text = capsys.readouterr().out
+    if command in (["run"], ["show"], ["report"]):
+        for word in ("--tiny", "--quick", "--full", "--seeds", "--device", "cpu", "--out", "default"):
+            assert word in text
+        assert "--no-tiny" not in text
+
+
+def test_a_bug_is_one_line_and_debug_shows_where(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def action() -> None:
+        raise ZeroDivisionError("first\nsecond")
+
+    assert guarded(action) == 70
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "unexpected ZeroDivisionError: first second; this is a bug in vhat" in said
+    monkeypatch.setenv("VHAT_DEBUG", "1")
+    assert guarded(action) == 70
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_failing_shard_is_one_line(
+    out: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(self: object, *_: object) -> None:
+        raise ArithmeticError("three\nlines\nlong")
+
+    monkeypatch.setattr(bowls.Bowl, "field", broken)
+    said = fails(["run", "tiny-bowl", "--tiny", "--workers", "1", "--out", str(out)], capsys)
+    assert said == "error: tiny-bowl (tune quiet): ArithmeticError: three lines long"
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Path:
+    path = tmp_path / "child.py"
+    path.write_text(CHILD)
+    return path
+
+
+def start(script: Path, *argv: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, str(script), *argv],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        # Buffered as in a shell: what is written to a closed pipe is noticed late.
+        env={k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"} | {"PYTHONPATH": str(ROOT)},
+        start_new_session=True,
+    )
+
+
+def wait_for(path: Path) -> None:
+    deadline = time.monotonic() + 60
+    while not path.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_ctrl_c_is_one_line_and_the_same_command_goes_on(workers: str, script: Path, out: Path) -> None:
+    # Thousands of seeds: long enough to be interrupted, and each shard is stored as it is done.
+    argv = ["run", "tiny-bowl", "--tiny", "--seeds", "3000", "--workers", workers, "--out", str(out)]
+    child = start(script, *argv)
+    wait_for(out / "results.sqlite")
+    time.sleep(0.5 if workers == "1" else 1.0)
+    os.killpg(child.pid, signal.SIGINT)  # as a terminal does: to all processes at once
+    stdout, stderr = child.communicate(timeout=60)
+    assert child.returncode == 130, stderr
+    assert stdout == ""
+    assert stderr == "stopped; finished shards are kept: run the same command again to go on\n"
+    kept = stored(out)
+    if workers == "1":
+        assert kept
+    assert run(out, "--seeds", "4") == 0
+    assert kept.items() <= stored(out).items()
+
+
+def test_ctrl_c_is_the_parents_from_a_workers_first_moment(script: Path, out: Path) -> None:
+    """Workers take seconds to import torch; a Ctrl-C that reached them meanwhile would print their
+    tracebacks."""
+    argv = ["run", "tiny-bowl", "--tiny", "--workers", "2", "--out", str(out)]
+    child = start(script, *argv)
+    seen: set[str] = set()
+    while child.poll() is None:
+        with contextlib.suppress(OSError):
+            workers = Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text().split()
+            for worker in workers:
+                seen.add(worker)
+                os.kill(int(worker), signal.SIGINT)
+        time.sleep(0.05)
+    stdout, stderr = child.communicate(timeout=60)
+    assert len(seen) >= 2
+    assert child.returncode == 0, stderr
+    assert "tests/tiny-bowl" in stdout
+    assert stderr.startswith("1 studies in ")
+    assert stderr.count("\n") == 1
+
+
+def test_a_reader_that_has_gone_is_no_error_message(script: Path) -> None:
+    child = start(script, "list")
+    assert child.stdout is not None
+    assert child.stderr is not None
+    child.stdout.close()
+    assert child.wait(timeout=60) == 1
+    assert child.stderr.read() == ""
+    child.stderr.close()
+
+
+def test_the_module_runs_as_a_program() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "core.cli", "run", "--seeds", "x"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr

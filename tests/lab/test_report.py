@@ -1,0 +1,288 @@
+"""The report: complete, self-contained, escaped, the same twice; a failing figure does not stop it."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.lab.errors import VhatError
+from core.lab.report import Entry, Provenance, build_report
+from core.lab.report.bar import WIDTH, bar_of
+from core.lab.report.pages import groups_of, paragraphs
+from core.lab.store import StoredShard
+from core.lab.verdict import finding
+from tests.lab import synthetic_study as synthetic
+
+STYLE = Path(build_report.__code__.co_filename).parent / "style.css"
+
+
+class Page(HTMLParser):
+    """Tags with attributes, and the text outside of them."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str]]] = []
+        self.text = ""
+        self.feed(path.read_text("utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, {k: v or "" for k, v in attrs}))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def all(self, tag: str) -> list[dict[str, str]]:
+        return [attrs for name, attrs in self.tags if name == tag]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, tuple[str, ...]]:
+    return build_report(synthetic.entries(), tmp_path_factory.mktemp("out") / "report")
+
+
+@pytest.fixture(scope="module")
+def report(built: tuple[Path, tuple[str, ...]]) -> Path:
+    return built[0].parent
+
+
+def pages(report: Path) -> dict[Path, Page]:
+    return {path: Page(path) for path in sorted(report.rglob("*.html"))}
+
+
+def test_there_is_a_page_a_study(report: Path) -> None:
+    names = {p.relative_to(report).as_posix() for p in report.rglob("*.html")}
+    assert names == {"index.html", *(f"studies/{e.study.id}.html" for e in synthetic.entries())}
+
+
+def test_every_link_and_image_is_relative_and_leads_somewhere(report: Path) -> None:
+    for path, page in pages(report).items():
+        ids = {attrs["id"] for _, attrs in page.tags if "id" in attrs}
+        targets = [attrs[key] for _, attrs in page.tags for key in ("href", "src") if key in attrs]
+        assert targets
+        for target in targets:
+            if target.startswith("#"):
+                assert target[1:] in ids
+            elif target != "data:,":
+                assert not re.match(r"[a-z]+:|/", target), target
+                assert (path.parent / target).is_file(), f"{path.name}: {target}"
+
+
+def test_all_pages_are_reached_from_the_first(report: Path) -> None:
+    seen: set[Path] = set()
+    waiting = [report / "index.html"]
+    while waiting:
+        path = waiting.pop().resolve()
+        if path in seen or path.suffix != ".html":
+            continue
+        seen.add(path)
+        waiting += [path.parent / a["href"] for a in Page(path).all("a") if not a["href"].startswith("#")]
+    assert seen == {p.resolve() for p in report.rglob("*.html")}
+
+
+def test_nothing_is_loaded_from_elsewhere_and_no_script_runs(report: Path) -> None:
+    for path, page in pages(report).items():
+        assert not page.all("script")
+        assert not page.all("iframe")
+        assert not re.search(r"https?://", path.read_text("utf-8")), path.name
+        assert not [k for _, attrs in page.tags for k in attrs if k.startswith("on")]
+    assert not re.search(r"@import|url\(", (report / "style.css").read_text("utf-8"))
+    for figure in report.rglob("*.svg"):
+        references = re.findall(r'(?:href|src)="([^"]*)"', figure.read_text("utf-8"))
+        assert all(r.startswith("#") for r in references)
+
+
+def test_names_are_escaped_and_shown_as_they_are(report: Path) -> None:
+    for path in (report / "index.html", report / "studies" / "synthetic.html"):
+        page = Page(path)
+        assert "<script" not in path.read_text("utf-8")
+        assert synthetic.EVIL in page.text
+    labels = [a.get("alt", "") for a in Page(report / "studies" / "synthetic.html").all("img")]
+    assert f"Curves of six variants, {synthetic.EVIL}." in labels
+
+
+def test_the_first_page_gives_every_claim_with_its_verdict(report: Path) -> None:
+    text = Page(report / "index.html").text
+    for entry in synthetic.entries():
+        assert entry.study.title in text
+        assert entry.domain.title in text
+    for words in ("conditional", "inconclusive: too few seeds", "not run", "holds: along the axes", "0.42"):
+        assert words in text
+
+
+def test_a_study_page_has_all_its_parts(report: Path) -> None:
+    page = Page(report / "studies" / "synthetic.html")
+    entry = synthetic.entries()[0]
+    assert entry.verdict is not None
+    for text in (
+        *entry.study.claim.split("\n\n"),
+        entry.study.setup,
+        entry.study.criterion,
+        entry.study.source,
+        entry.verdict.sentence,
+        "vhat run synthetic --quick",
+        "ab" * 32,
+        "cd" * 32,
+        "2.13.0",
+        "tests.lab.synthetic_study",
+    ):
+        assert text in page.text
+    for found in entry.verdict.findings:
+        assert found.text in page.text
+    for question, answer in entry.study.sceptic:
+        assert question in page.text
+        assert answer in page.text
+    assert "on the edge of the widest grid" in page.text
+    assert "control: no scaling" in page.text
+    assert "1e-30, 1" in page.text
+
+
+def test_pages_are_made_for_everybody(report: Path) -> None:
+    for page in pages(report).values():
+        assert page.all("html")[0]["lang"] == "en"
+        assert all(a["alt"] for a in page.all("img"))
+        assert all(a.get("aria-label") for a in page.all("svg") if a.get("role") == "img")
+        assert all(a.get("aria-hidden") == "true" for a in page.all("svg") if a.get("role") != "img")
+        assert all(a.get("scope") for a in page.all("th"))
+        ids = [attrs["id"] for _, attrs in page.tags if "id" in attrs]
+        assert len(ids) == len(set(ids))
+        assert {a["aria-labelledby"] for a in page.all("section")} <= set(ids)
+        assert len(page.all("h1")) == 1
+
+
+def test_a_figure_that_fails_is_told_and_shown_in_its_place(built: tuple[Path, tuple[str, ...]]) -> None:
+    index, (problem,) = built
+    assert "study 'broken': figure 'bad' failed: KeyError" in problem
+    page = Page(index.parent / "studies" / "broken.html")
+    assert problem in page.text
+    assert len(page.all("img")) == 2
+
+
+def test_tables_and_verdict_survive_each_others_failure(tmp_path: Path) -> None:
+    def fail(_: object) -> tuple[()]:
+        raise ZeroDivisionError("on two\nlines")
+
+    entry = synthetic.entries()[0]
+    entry = dataclasses.replace(entry, study=dataclasses.replace(entry.study, tables=fail, figures=()))
+    index, problems = build_report([entry], tmp_path / "report")
+    assert problems == ("study 'synthetic': tables failed: ZeroDivisionError: on two lines",)
+    assert problems[0] in Page(index.parent / "studies" / "synthetic.html").text
+
+
+def test_the_same_entries_give_the_same_bytes(report: Path, tmp_path: Path) -> None:
+    again = build_report(synthetic.entries(), tmp_path / "again")[0].parent
+    files = sorted(p.relative_to(report) for p in report.rglob("*") if p.is_file())
+    assert files == sorted(p.relative_to(again) for p in again.rglob("*") if p.is_file())
+    for name in files:
+        assert (report / name).read_bytes() == (again / name).read_bytes(), name
+
+
+def test_an_earlier_report_is_replaced_whole(tmp_path: Path) -> None:
+    out = tmp_path / "deep" / "report"
+    never = synthetic.entries()[2]
+    gone = dataclasses.replace(never, study=dataclasses.replace(never.study, id="gone"))
+    build_report([never, gone], out)
+    index, _ = build_report([never], out)
+    assert {p.name for p in index.parent.rglob("*.html")} == {"index.html", "never.html"}
+    assert [p.name for p in out.parent.iterdir()] == ["report"]
+
+
+def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(VhatError, match="something other than a vhat report"):
+        build_report(synthetic.entries(), tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
+    with pytest.raises(VhatError, match="is a file"):
+        build_report(synthetic.entries(), tmp_path / "thesis.txt")
+    with pytest.raises(VhatError, match="cannot write the report"):
+        build_report(synthetic.entries(), tmp_path / "thesis.txt" / "report")
+
+
+def shard(digest: str, spec: dict[str, object]) -> StoredShard:
+    return StoredShard(f"address {digest}", "s", spec, "code", 0.5, digest)
+
+
+def test_provenance_counts_replicas_and_does_not_depend_on_order() -> None:
+    shards = [shard("a", {"rows": [1, 2, 3], "seeds": 4}), shard("b", {"cell": {}, "seeds": 5})]
+    one = Provenance.of(shards, "code", {})
+    assert (one.shards, one.replicas, one.seconds) == (2, 17, 1.0)
+    assert one == Provenance.of(shards[::-1], "code", {})
+    assert one.digest != Provenance.of(shards[:1], "code", {}).digest
+
+
+def test_the_command_runs_exactly_this_again() -> None:
+    entry = synthetic.entries()[0]
+    assert entry.results is not None
+    assert entry.provenance is not None
+    assert entry.command == "vhat run synthetic --quick"
+    more = dataclasses.replace(entry.results, plan=entry.results.plan.with_seeds(99))
+    moved = dataclasses.replace(entry.provenance, code="cd@cuda")
+    changed = dataclasses.replace(entry, results=more, provenance=moved)
+    assert changed.command == "vhat run synthetic --quick --seeds 99 --device cuda"
+    assert Entry(synthetic.DOMAIN, synthetic.STUDY, "tiny").command == "vhat run synthetic --tiny"
+
+
+def test_studies_are_grouped_by_domain_in_their_order() -> None:
+    found = [
+        (g.domain.name, [line.entry.study.id for line in g.lines]) for g in groups_of(synthetic.entries())
+    ]
+    assert found == [("made-up", ["synthetic", "broken"]), ("elsewhere", ["never"])]
+
+
+def test_a_regime_counts_as_held_only_if_all_its_findings_hold() -> None:
+    (group, _) = groups_of(synthetic.entries())
+    line = group.lines[0]
+    assert line.holds == ("along the axes",)
+    assert line.fails == ("turned by 45°",)
+    assert set(line.unclear) == {synthetic.EVIL, "nothing came back", "no number"}
+
+
+def test_paragraphs_part_at_blank_lines() -> None:
+    assert paragraphs(" one\ntwo\n\n\nthree ") == ["one two", "three"]
+
+
+numbers = st.floats(allow_nan=False, allow_infinity=True)
+
+
+@given(numbers, numbers, numbers, st.floats(allow_nan=False, allow_infinity=False))
+def test_a_bar_keeps_the_order_of_its_numbers(a: float, b: float, c: float, threshold: float) -> None:
+    low, effect, high = sorted((a, b, c))
+    bar = bar_of(finding("r", (effect, low, high), above=threshold, replicas=2, text=""))
+    assert 0 <= bar.low <= bar.high <= WIDTH
+    assert 0 <= bar.threshold <= WIDTH
+    assert bar.arrow_left == (low == -math.inf)
+    assert bar.arrow_right == (high == math.inf)
+    if bar.effect is not None:
+        assert bar.low <= bar.effect <= bar.high
+        assert (bar.effect < bar.threshold) <= (effect < threshold)
+        assert (bar.effect > bar.threshold) <= (effect > threshold)
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance, WCAG 2."""
+    c = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    r, g, b = (x / 12.92 if x <= 0.04045 else ((x + 0.055) / 1.055) ** 2.4 for x in c)
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_contrast_is_at_least_that_of_wcag_aa(scheme: str) -> None:
+    css = STYLE.read_text("utf-8")
+    light, dark = (
+        dict(re.findall(r"--(\S+): (#\w{6});", block))
+        for block in re.findall(r":root {(.*?)}", css, re.S)[:2]
+    )
+    colours = light if scheme == "light" else light | dark
+    grounds = {"ink": "paper", "quiet": "paper", "link": "paper"}
+    pairs = [*grounds.items(), ("ink", "wash"), *((k, f"{k}-wash") for k in ("good", "part", "bad", "open"))]
+    pairs += [(k, "paper") for k in ("good", "part", "bad", "open")]
+    pairs += [("ink", f"{k}-wash") for k in ("good", "part", "bad", "open")]
+    for text, ground in pairs:
+        a, b = sorted((luminance(colours[text]), luminance(colours[ground])))
+        assert (b + 0.05) / (a + 0.05) >= 4.5, (text, ground)

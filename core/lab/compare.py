@@ -130,7 +130,7 @@ def compare(
     Raises:
         VhatError: for unknown rules, too few seeds, or a problem that does not keep the contract.
     """
-    check_problem(problem)
+    check_problem(problem, exact=False)
     try:
         grid = lr if isinstance(lr, Grid) else Grid.between(*lr)
         recording = Recording(points)

@@ -222,7 +222,8 @@ def judge(results: Results) -> Verdict:
             f"{regime}: Adam's mean return is {lead.effect:+.0f} (of {LIMIT:.0f}) against tuned "
             f"{descent.lower()}, and {_lower(control)} has {_percent(cause)} of that lead too"
         )
-    return verdict([*findings, *beside], "On CartPole, " + "; ".join(parts) + ". " + _conclusion(findings, safer))
+    sentence = f"On CartPole, {'; '.join(parts)}. {_conclusion(findings, safer)}"
+    return verdict([*findings, *beside], sentence)
 
 
 def _percent(share: Finding) -> str:

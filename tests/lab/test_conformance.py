@@ -254,3 +254,30 @@ def test_a_projection_is_applied_before_a_point_is_tried() -> None:
             return Field(params.log())
 
     check_problem(Positive())
+
+
+class RoundsByPlace(Bowl):
+    """As a function of torch's that rounds by its place in memory: the last bit depends on the batch."""
+
+    def field(self, params: Tensor, keys: Keys, step: int) -> Field:
+        sampled = super().field(params, keys, step).values
+        return Field(sampled * (1 + len(params) * torch.finfo(sampled.dtype).eps))
+
+
+def test_rounding_by_place_is_let_pass_where_bits_are_not_asked_for() -> None:
+    check_problem(RoundsByPlace(), exact=False)
+    with pytest.raises(ConformanceError, match="rounds by place"):
+        check_problem(RoundsByPlace())
+
+
+@pytest.mark.parametrize("broken", [SharedGenerator, MeanOverRows])
+def test_more_than_rounding_is_found_all_the_same(broken: type[Bowl]) -> None:
+    with pytest.raises(ConformanceError):
+        check_problem(broken(), exact=False)
+
+
+def test_a_person_may_bring_a_loss_that_rounds_by_place() -> None:
+    x, y = regression()
+    loss = nn.functional.binary_cross_entropy_with_logits
+    module = nn.Sequential(nn.Linear(3, 5), nn.LayerNorm(5), nn.SiLU(), nn.Linear(5, 1))
+    check_problem(problem_from(module, loss, (x, (y > 0).float()), batch_size=7), seeds=9, exact=False)

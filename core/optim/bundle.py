@@ -18,7 +18,8 @@ LARGE = 1 << 15
 """Elements from which a parameter is stepped alone: its time is memory traffic, to which gathering adds."""
 
 Slots = Mapping[Tensor, dict[str, Any]]
-StepInPlace = Callable[..., Any]
+Advance = Callable[[Tensor, Tensor, Any, Mapping[str, Any]], Any]
+"""`Rule.advance`, or what does its work."""
 
 
 class Bundle:
@@ -59,51 +60,53 @@ class Bundle:
         self.state = rule.init(layout, state_dtype=layout.dtype, **hyper)._replace(step=step)
         self.steps = torch.full((len(params),), float(step)) if counted else None
         self.slots = [slots[param] if names or counted else {} for param in params]
-        self.views: list[dict[str, Tensor]] = [{} for _ in params]
+        self.held: list[tuple[dict[str, Any], str, Tensor]] = []
         for name in names:
             whole = getattr(self.state, name)
             views = [whole] if self.alone else self._cut(whole, reals)
             self._adopt(name, [torch.view_as_complex(v) for v in views] if self.complex else views)
         if self.steps is not None:
             self._adopt("step", list(self.steps.unbind()))
-        self._remember_version()
+        self.version = 0 if self.steps is None else self.steps._version
 
     def _adopt(self, name: str, views: list[Tensor]) -> None:
         """Put `views` where torch keeps the state, with the values that are there."""
-        for slot, own, view in zip(self.slots, self.views, views, strict=True):
+        for slot, view in zip(self.slots, views, strict=True):
             before = slot.get(name)
             if before is not None:
                 view.copy_(before)
-            slot[name] = own[name] = view
+            slot[name] = view
+            self.held.append((slot, name, view))
 
     def intact(self, slots: Slots) -> bool:
         """Whether the parameters have their type and device, and `slots` still holds this bundle's views."""
         if self.steps is not None and self.steps._version != self.version:
             return False
-        for param, slot, own in zip(self.params, self.slots, self.views, strict=True):
-            if param.dtype != self.dtype or param.device != self.device or (own and slots[param] is not slot):
+        for param, slot in zip(self.params, self.slots, strict=True):
+            if param.dtype != self.dtype or param.device != self.device:
                 return False
-            for name, view in own.items():
-                if slot.get(name) is not view:
-                    return False
+            if self.held and slots[param] is not slot:
+                return False
+        for slot, name, view in self.held:  # noqa: SIM110 (faster than a generator)
+            if slot.get(name) is not view:
+                return False
         return True
 
-    def step(self, step_: StepInPlace, lr: float, hyper: Mapping[str, Any]) -> None:
+    def step(self, advance: Advance, settings: Mapping[str, Any]) -> None:
         """One step in place of all parameters; call under `torch.no_grad()`."""
-        params = self._real(self.params)
-        gradients = self._real(_dense([p.grad for p in self.params if p.grad is not None]))
+        params = self.params
+        gradients = [g.to_dense() if g.is_sparse else g for p in params if (g := p.grad) is not None]
+        if self.complex:
+            params, gradients = self._real(params), self._real(gradients)
         if self.alone:
-            self.state = step_(params[0], gradients[0], self.state, lr=lr, **hyper)
+            self.state = advance(params[0], gradients[0], self.state, settings)
         else:
             torch._foreach_copy_(self.inputs, params + gradients)
-            self.state = step_(self.values, self.gradients, self.state, lr=lr, **hyper)
+            self.state = advance(self.values, self.gradients, self.state, settings)
             torch._foreach_copy_(params, self.value_views)
         if self.steps is not None:
-            self.steps.add_(1)
-            self._remember_version()
-
-    def _remember_version(self) -> None:
-        self.version = 0 if self.steps is None else self.steps._version
+            self.steps.fill_(self.state.step)  # cheaper than adding 1
+            self.version = self.steps._version
 
     def _real(self, tensors: list[Tensor]) -> list[Tensor]:
         return [torch.view_as_real(t) for t in tensors] if self.complex else tensors
@@ -144,9 +147,3 @@ def _steps_taken(slot: Mapping[str, Any], names: Sequence[str], counted: bool) -
     if counted:
         return int(slot.get("step", 0))
     return int(any(slot.get(name) is not None for name in names))
-
-
-def _dense(gradients: list[Tensor]) -> list[Tensor]:
-    if any([gradient.is_sparse for gradient in gradients]):  # noqa: C419 (a list is faster than a generator)
-        return [gradient.to_dense() if gradient.is_sparse else gradient for gradient in gradients]
-    return gradients

@@ -5,6 +5,7 @@ their last bit, so the lab never uses it. The kernels are private to torch; wher
 takes the formula.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 from core.optim.adam import AdamState
 
 _KERNELS = {False: "_fused_adam_", True: "_fused_adamw_"}
+_ARGUMENTS = ("lr", "beta1", "beta2", "eps", "weight_decay", "amsgrad", "maximize")
 
 
 def is_available(params: Tensor) -> bool:
@@ -21,24 +23,15 @@ def is_available(params: Tensor) -> bool:
     return has_kernels and params.is_floating_point() and params.device.type in ("cpu", "cuda")
 
 
-def fused_adam_(
-    params: Tensor,
-    grads: Tensor,
-    state: AdamState,
-    *,
-    lr: float,
-    decoupled_weight_decay: bool = False,
-    amsgrad: bool = False,
-    **hyper: Any,
-) -> AdamState:
-    """One step in place of a tensor of any shape; hyperparameters as for `core.optim.adam.adam`, floats only.
+def fused_adam_(params: Tensor, grads: Tensor, state: AdamState, settings: Mapping[str, Any]) -> AdamState:
+    """One step in place of a tensor of any shape, as `Rule.advance` of Adam; hyperparameters are floats.
 
     Returns:
         The state with its new step count, holding the same tensors.
     """
     step = state.step + 1
-    kernel = getattr(torch, _KERNELS[decoupled_weight_decay])
-    largest = [state.max_exp_avg_sq] if amsgrad else []
+    kernel = getattr(torch, _KERNELS[settings["decoupled_weight_decay"]])
+    largest = [state.max_exp_avg_sq] if settings["amsgrad"] else []
     count = torch.tensor(float(step), device=params.device)
     kernel(
         [params],
@@ -47,12 +40,6 @@ def fused_adam_(
         [state.exp_avg_sq],
         largest,
         [count],
-        lr=lr,
-        amsgrad=amsgrad,
-        beta1=hyper["beta1"],
-        beta2=hyper["beta2"],
-        weight_decay=hyper["weight_decay"],
-        eps=hyper["eps"],
-        maximize=hyper["maximize"],
+        **{name: settings[name] for name in _ARGUMENTS},
     )
     return state._replace(step=step)

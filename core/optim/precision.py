@@ -24,7 +24,11 @@ def in_state_precision(
         if grads.shape != params.shape:
             shapes = f"{list(grads.shape)} and {list(params.shape)}"
             raise ValueError(f"gradients and parameters differ in shape: {shapes}")
-        dtype = next((value.dtype for value in state if isinstance(value, Tensor)), params.dtype)
+        dtype = params.dtype
+        for value in state:
+            if isinstance(value, Tensor):
+                dtype = value.dtype
+                break
         if params.dtype == grads.dtype == dtype:
             return formula(params, grads, state, *args, **kwargs)
         after, state = formula(params.to(dtype), grads.to(dtype), state, *args, **kwargs)

@@ -75,10 +75,13 @@ class Rule:
         Returns:
             The state with its new step count, holding the same tensors.
         """
-        if torch.is_grad_enabled():  # asking is cheaper than entering no_grad twice
-            with torch.no_grad():
-                return self.step_(params, grads, state, lr=lr, **hyper)
-        settings = {"lr": lr, **self.hyper, **hyper}
+        with torch.set_grad_enabled(False):  # half the cost of no_grad
+            return self.advance(params, grads, state, {**self.hyper, **hyper, "lr": lr})
+
+    def advance(self, params: Tensor, grads: Tensor, state: Any, settings: Mapping[str, Any]) -> Any:
+        """`step_` at less cost: gradients are off already, and `settings` holds `lr` and all hyperparameters
+        (what it lacks is as in the formula's signature).
+        """
         if self.elementwise and params.numel() >= SMALLEST:
             return step_in_blocks(self.formula, params, grads, state, settings)
         return self.formula(params, grads, state, **settings, ops=IN_PLACE)[1]

@@ -48,6 +48,8 @@ def column(value: Scalar, like: Tensor) -> Scalar:
 
 def bias_correction(decay: Scalar, step: int, *, differentiable: bool) -> Scalar:
     """`1 - decay**step`: the total weight of `step` terms in an exponential average started at zero."""
+    if not isinstance(decay, Tensor):
+        return 1 - decay**step
     return _through_floats(
         decay,
         lambda beta: 1 - beta**step,

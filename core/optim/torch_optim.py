@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from core.optim.bundle import Bundle, StepInPlace, make_bundles
+from core.optim.bundle import Advance, Bundle, make_bundles
 from core.optim.fused import fused_adam_, is_available
 from core.optim.rule import Rule
 from core.optim.rules import RULES
@@ -48,17 +48,19 @@ class RuleOptimizer(torch.optim.Optimizer):
             for name, value in self.defaults.items():
                 group.setdefault(name, value)
 
-    def hyper(self, group: Group) -> dict[str, Any]:
-        """The rule's hyperparameters besides `lr`; by default those of the same names in the group."""
-        return {name: group[name] for name in self.rule.hyper}
+    def settings(self, group: Group) -> dict[str, Any]:
+        """`lr` and the rule's hyperparameters; by default those of the same names in the group."""
+        settings = {name: group[name] for name in self.rule.hyper}
+        settings["lr"] = float(group["lr"])
+        return settings
 
     def state_names(self, group: Group) -> tuple[str, ...]:
         """The tensors of the rule's state."""
         return ("momentum_buffer",) if group["momentum"] != 0 else ()
 
-    def step_function(self, group: Group, bundle: Bundle) -> StepInPlace:  # noqa: ARG002
+    def advance(self, group: Group, bundle: Bundle) -> Advance:  # noqa: ARG002
         """What steps a bundle in place."""
-        return self.rule.step_
+        return self.rule.advance
 
     @overload
     def step(self, closure: None = None) -> None: ...
@@ -66,7 +68,6 @@ class RuleOptimizer(torch.optim.Optimizer):
     @overload
     def step(self, closure: Closure) -> float: ...
 
-    @torch.no_grad()
     def step(self, closure: Closure | None = None) -> float | None:
         """One step along the gradients that the parameters hold; those without one stay as they are.
 
@@ -80,28 +81,34 @@ class RuleOptimizer(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        for index, group in enumerate(self.param_groups):
-            hyper, lr = self.hyper(group), float(group["lr"])
-            for bundle in self._bundles(index, group, hyper):
-                bundle.step(self.step_function(group, bundle), lr, hyper)
+        with torch.set_grad_enabled(False):  # half the cost of no_grad
+            for index, group in enumerate(self.param_groups):
+                self._step_group(index, group)
         return loss
 
-    def _bundles(self, index: int, group: Group, hyper: Mapping[str, Any]) -> list[Bundle]:
+    def _step_group(self, index: int, group: Group) -> None:
+        settings = self.settings(group)
+        for bundle in self._bundles(index, group, settings):
+            bundle.step(self.advance(group, bundle), settings)
+
+    def _bundles(self, index: int, group: Group, settings: Mapping[str, Any]) -> list[Bundle]:
         """The bundles of a group: those of the last step, if nothing that they rest on has changed."""
         active = []
         for p in group["params"]:
-            if p.grad is not None:
+            if (gradient := p.grad) is not None:
                 active.append(p)
-                if not self.takes_sparse and p.grad.is_sparse:
+                if not self.takes_sparse and gradient.is_sparse:
                     raise RuntimeError(f"{type(self).__name__} does not support sparse gradients")
         names = self.state_names(group)
         plan = self._plans.get(index)
         if plan is not None:
             params, planned, bundles = plan
             same = len(params) == len(active) and planned == names and all(map(operator.is_, params, active))
-            if same and all(bundle.intact(self.state) for bundle in bundles):
+            if same and all([bundle.intact(self.state) for bundle in bundles]):  # noqa: C419 (faster)
                 return bundles
-        bundles = make_bundles(active, self.state, names, counted=self.counted, rule=self.rule, hyper=hyper)
+        bundles = make_bundles(
+            active, self.state, names, counted=self.counted, rule=self.rule, hyper=settings
+        )
         self._plans[index] = active, names, bundles
         return bundles
 
@@ -109,7 +116,7 @@ class RuleOptimizer(torch.optim.Optimizer):
 class SGD(RuleOptimizer):
     """Gradient descent; arguments as of `torch.optim.SGD`, formula as of `core.optim.sgd`.
 
-    Sparse gradients are made dense.
+    Where there is momentum or weight decay sparse gradients are made dense.
     """
 
     rule = RULES["sgd"]
@@ -146,6 +153,16 @@ class SGD(RuleOptimizer):
             "fused": fused,
         }
         super().__init__(params, defaults)
+
+    def _step_group(self, index: int, group: Group) -> None:
+        """Plain descent goes straight to the parameters: gathering costs more than its one operation."""
+        if group["momentum"] != 0 or group["weight_decay"] != 0:
+            super()._step_group(index, group)
+            return
+        active = [p for p in group["params"] if p.grad is not None]
+        if active:
+            lr = float(group["lr"])
+            torch._foreach_add_(active, [p.grad for p in active], alpha=lr if group["maximize"] else -lr)
 
 
 class RMSprop(RuleOptimizer):
@@ -190,8 +207,12 @@ class RMSprop(RuleOptimizer):
 
     def state_names(self, group: Group) -> tuple[str, ...]:
         """What torch keeps besides `step`."""
-        centered = ("grad_avg",) if group["centered"] else ()
-        return ("square_avg", *super().state_names(group), *centered)
+        names = ["square_avg"]
+        if group["momentum"] != 0:
+            names.append("momentum_buffer")
+        if group["centered"]:
+            names.append("grad_avg")
+        return tuple(names)
 
 
 class Adam(RuleOptimizer):
@@ -244,10 +265,11 @@ class Adam(RuleOptimizer):
         }
         super().__init__(params, defaults)
 
-    def hyper(self, group: Group) -> dict[str, Any]:
+    def settings(self, group: Group) -> dict[str, Any]:
         """The betas apart, and everything else as in the group."""
         beta1, beta2 = group["betas"]
         return {
+            "lr": float(group["lr"]),
             "beta1": float(beta1),
             "beta2": float(beta2),
             "eps": group["eps"],
@@ -261,9 +283,9 @@ class Adam(RuleOptimizer):
         """What torch keeps besides `step`."""
         return ("exp_avg", "exp_avg_sq", *(("max_exp_avg_sq",) if group["amsgrad"] else ()))
 
-    def step_function(self, group: Group, bundle: Bundle) -> StepInPlace:
+    def advance(self, group: Group, bundle: Bundle) -> Advance:
         """The fused kernel where it is asked for and there is one."""
-        return fused_adam_ if group["fused"] and is_available(bundle.params[0]) else self.rule.step_
+        return fused_adam_ if group["fused"] and is_available(bundle.params[0]) else self.rule.advance
 
 
 class AdamW(Adam):

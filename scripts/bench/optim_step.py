@@ -1,5 +1,5 @@
 """Time one Adam step: ours against torch.optim.Adam (default, foreach, fused), and against one copy of the
-parameters.
+parameters; SGD and RMSprop on the network too.
 
 Contestants take turns within a round, so that a change in the machine's load falls on all of them; a ratio is
 taken within its round against torch's default. Run from the checkout: python scripts/bench/optim_step.py
@@ -29,8 +29,11 @@ SIZES: dict[str, tuple[tuple[int, ...], ...]] = {
 }
 
 
-def model_contestants(shapes: tuple[tuple[int, ...], ...], device: str) -> dict[str, Step]:
-    """Optimizers over parameters of these shapes, each with its own copy; gradients stay fixed."""
+def model_contestants(shapes: tuple[tuple[int, ...], ...], device: str, name: str) -> dict[str, Step]:
+    """Optimizers over parameters of these shapes, each with its own copy; gradients stay fixed.
+
+    Of Adam there are more: the fused kernels, and the rule on one flat tensor.
+    """
     torch.manual_seed(0)
     values = [torch.randn(shape, device=device) for shape in shapes]
     gradients = [torch.randn(shape, device=device) for shape in shapes]
@@ -42,16 +45,21 @@ def model_contestants(shapes: tuple[tuple[int, ...], ...], device: str) -> dict[
         return made
 
     flat, flat_gradient = (torch.cat([t.reshape(-1) for t in ts]) for ts in (values, gradients))
-    return {
-        "torch default": torch.optim.Adam(parameters()).step,
-        "torch foreach": torch.optim.Adam(parameters(), foreach=True).step,
-        "torch fused": torch.optim.Adam(parameters(), fused=True).step,
-        "ours": torch_optim.Adam(parameters()).step,
-        "ours fused": torch_optim.Adam(parameters(), fused=True).step,
-        "rule, in place, flat": in_place(flat.clone(), flat_gradient.clone()),
-        "rule, pure, flat": pure(flat.clone(), flat_gradient.clone()),
+    theirs, ours = getattr(torch.optim, name), getattr(torch_optim, name)
+    contestants: dict[str, Step] = {
+        "torch default": theirs(parameters()).step,
+        "torch foreach": theirs(parameters(), foreach=True).step,
+        "ours": ours(parameters()).step,
         "copy": copy_of(flat),
     }
+    if name == "Adam":
+        contestants |= {
+            "torch fused": theirs(parameters(), fused=True).step,
+            "ours fused": ours(parameters(), fused=True).step,
+            "rule, in place, flat": in_place(flat.clone(), flat_gradient.clone()),
+            "rule, pure, flat": pure(flat.clone(), flat_gradient.clone()),
+        }
+    return contestants
 
 
 def in_place(params: Tensor, gradient: Tensor) -> Step:
@@ -144,8 +152,10 @@ def main() -> None:
     print(f"torch {torch.__version__}, {options.device}, {options.threads} threads, {options.rounds} rounds")
     for title, shapes in SIZES.items():
         if options.only in (None, title):
-            contestants = model_contestants(shapes, options.device)
-            report(title, measure(contestants, options.rounds, options.seconds, options.device))
+            for name in ("Adam", "SGD", "RMSprop") if shapes is MLP else ("Adam",):
+                contestants = model_contestants(shapes, options.device, name)
+                times = measure(contestants, options.rounds, options.seconds, options.device)
+                report(f"{name}, {title}", times)
 
 
 if __name__ == "__main__":

@@ -97,6 +97,19 @@ def interval(
     return (estimate, *_percentiles(centres, level))
 
 
+def differences(a: Array, b: Array) -> Array:
+    """a - b pair by pair; 0 where both failed alike, plus or minus infinity where one failed.
+
+    Raises:
+        ValueError: if the samples are not paired.
+    """
+    if a.shape != b.shape:
+        raise ValueError(f"paired samples have one length, got {a.shape} and {b.shape}")
+    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    with np.errstate(invalid="ignore"):
+        return np.where(a == b, 0.0, a - b)
+
+
 def paired_difference(
     a: Array, b: Array, how: Centre = "iqm", *, level: float = LEVEL, resamples: int = RESAMPLES
 ) -> Interval:
@@ -108,12 +121,7 @@ def paired_difference(
     Raises:
         ValueError: if the samples are not paired.
     """
-    if a.shape != b.shape:
-        raise ValueError(f"paired samples have one length, got {a.shape} and {b.shape}")
-    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    with np.errstate(invalid="ignore"):
-        difference = np.where(a == b, 0.0, a - b)
-    return interval(difference, how, level=level, resamples=resamples)
+    return interval(differences(a, b), how, level=level, resamples=resamples)
 
 
 def ratio(a: Array, b: Array, how: Centre = "iqm", *, level: float = LEVEL) -> Interval:

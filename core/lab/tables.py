@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from core.lab import stats
 from core.lab.study import Table
 from core.lab.sweep import SweepResult
@@ -35,36 +37,32 @@ def setting_text(setting: dict[str, float] | object) -> str:
 
 
 def sweep_table(result: SweepResult, regime: str) -> Table:
-    """How each variant did in a regime: tuned setting, objective with interval, failures, chance to beat the
-    first."""
-    objective = result.sweep.objective
-    first = objective.losses(result.run(regime, result.variants[0]))
+    """How each variant did in a regime: tuned setting, objective with interval, failures; and against the
+    first variant the chance to beat it and the p-value of their paired difference, adjusted for all rows."""
+    objective, first, *others = result.sweep.objective, *result.variants
+    losses = {name: objective.losses(result.run(regime, name)) for name in result.variants}
+    p_values = [stats.sign_flip_p(stats.differences(losses[name], losses[first])) for name in others]
+    adjusted = dict(zip(others, stats.adjusted(np.array(p_values)), strict=True)) if others else {}
     rows = []
     for name in result.variants:
-        run, tuned = result.run(regime, name), result.tuned[regime, name]
-        losses = objective.losses(run)
-        failed = stats.proportion(~(abs(losses) < math.inf))
-        better = (
-            ""
-            if name == result.variants[0]
-            else with_interval(stats.probability_of_improvement(losses, first), 2)
-        )
-        edge = " (edge of grid)" if tuned.edge else ""
+        tuned = result.tuned[regime, name]
+        chance = stats.probability_of_improvement(losses[name], losses[first])
         rows.append(
             (
                 name,
-                setting_text(tuned.best) + edge,
-                with_interval(stats.interval(objective.values(run), objective.across)),
-                with_interval(failed, 2),
-                better,
+                setting_text(tuned.best) + (" (edge of grid)" if tuned.edge else ""),
+                with_interval(stats.interval(result.values(regime, name), objective.across)),
+                with_interval(stats.proportion(np.isinf(losses[name])), 2),
+                "" if name == first else with_interval(chance, 2),
+                "" if name == first else number(adjusted[name], 2),
             )
         )
     label = objective.label or objective.measure
     return Table(
         f"{regime}: {_CENTRES[objective.across]} over {result.sweep.reporting_seeds} fresh seeds with 95% "
-        "bootstrap intervals; "
-        f"tuned on {result.sweep.tuning_seeds} others.",
-        ("variant", "tuned setting", label, "share failed", f"P(better than {result.variants[0]})"),
+        f"bootstrap intervals; tuned on {result.sweep.tuning_seeds} others. p: of the paired difference from "
+        f"{first}, by sign flips, with the false discovery rate controlled over all rows.",
+        ("variant", "tuned setting", label, "share failed", f"P(better than {first})", "p"),
         tuple(rows),
     )
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 from torch import Tensor
 
 from core.lab import stats
-from core.lab.experiment import Array, Experiment
+from core.lab.experiment import Experiment
 from core.lab.measurement import Cell, Measurement
 from core.lab.random import Keys
 from core.lab.run import Recording
@@ -16,30 +14,26 @@ from core.lab.study import FigureSpec, Plan, Results, Study, Table
 from core.lab.sweep import Objective, Sweep
 from core.lab.tables import number, setting_text, with_interval
 from core.lab.variant import Grid, Variant
-from core.lab.verdict import Finding, Outcome, Verdict, finding, verdict
 from finance.correlates import permutation_band, rank_agreement
 from finance.embedded import CLEAN_FROM
-from finance.markets import SPANS, embedded_returns, market
+from finance.markets import market
 from finance.studies.second_moment_figures import draw_along, draw_assets, draw_correlations
 from finance.studies.second_moment_settings import (
     FAST,
-    FROZEN,
-    PARAMETRISATIONS,
     RATES,
     REGIMES,
-    RISK_AVERSIONS,
     THRESHOLD,
     agreement_along,
     at_the_end,
     cells,
     problem_settings,
 )
+from finance.studies.second_moment_verdict import judge
 from finance.traces import log_steps, trace_second_moment
 
 STUDY_ID = "second-moment-is-risk"
 # The criterion was made stricter after a first run; the seeds of that run do not judge it.
 SEEDS = f"{STUDY_ID}/2"
-AGREES = 0.9  # for what stands beside the verdict
 VARIANTS = (
     Variant("Adam", "adam"),
     Variant("Gradient descent", "sgd", lr=Grid.between(0.1, 1e3)),
@@ -80,151 +74,6 @@ def experiments(plan: Plan) -> tuple[Experiment, ...]:
             cost=float(plan.steps * len(RATES)),
         ),
     )
-
-
-def _lowest(intervals: Iterable[stats.Interval]) -> stats.Interval:
-    return min(intervals, key=lambda i: i[0])
-
-
-def _findings(results: Results) -> list[Finding]:
-    """One decisive finding a regime."""
-    replicas = results.plan.reporting_seeds
-    found = []
-    for regime in REGIMES:
-        root, seen = at_the_end(results, regime.name)
-        found.append(
-            finding(
-                regime.name,
-                stats.interval(rank_agreement(root, seen.volatility)),
-                above=THRESHOLD,
-                replicas=replicas,
-                text="sqrt(v̂) ranks the assets by volatility at the end of a tuned Adam run",
-                unit="Spearman",
-            )
-        )
-    return found
-
-
-def _note(results: Results, regime: str, interval: stats.Interval, text: str, **side: float) -> Finding:
-    """A finding beside the verdict."""
-    return finding(
-        regime,
-        interval,
-        replicas=results.plan.reporting_seeds,
-        text=text,
-        unit="Spearman",
-        decisive=False,
-        **side,
-    )
-
-
-def _at_last(results: Results, rate: float, **cell: object) -> Array:
-    """`[R]`: v̂'s rank correlation with volatility at the end of a run at a fixed learning rate."""
-    last: Array = agreement_along(results, rate, **cell)[:, -1]
-    return last
-
-
-def _explanations(results: Results, p: str) -> list[Finding]:
-    """What sqrt(v̂) measures where days are drawn: the worst of a parametrisation's settings."""
-    noise, weight = [], []
-    for regime in (r for r in REGIMES if r.settings["parametrisation"] == p and r.settings["batch"]):
-        root, seen = at_the_end(results, regime.name)
-        noise.append(stats.interval(rank_agreement(root, seen.noise)))
-        by_weight, by_risk = (rank_agreement(root, x) for x in (seen.weight, seen.volatility))
-        weight.append(stats.paired_difference(by_weight, by_risk))
-    where = f"{p}, drawn days"
-    return [
-        _note(
-            results,
-            where,
-            _lowest(noise),
-            "sqrt(v̂) ranks the gradient's own standard deviation",
-            above=AGREES,
-        ),
-        _note(
-            results,
-            where,
-            _lowest(weight),
-            "sqrt(v̂) agrees better with the weight than with volatility",
-            above=0.0,
-        ),
-    ]
-
-
-def _controls(results: Results, p: str) -> list[Finding]:
-    """One day a step, at fixed learning rates: the worst of a parametrisation's settings."""
-    common = {"parametrisation": p, "batch": 1}
-    raw = {**common, "standardised": False}
-    start = [_at_last(results, FROZEN, span=None, risk_aversion=g, **raw) for g in RISK_AVERSIONS]
-    decades = [_at_last(results, FAST, span=span, **raw) for span in SPANS]
-    equal = [_at_last(results, FAST, standardised=True, risk_aversion=g, **common) for g in RISK_AVERSIONS]
-    return [
-        _note(
-            results,
-            f"{p}, frozen at 1/N",
-            _lowest(map(stats.interval, start)),
-            "sqrt(v̂) ranks volatility",
-            above=THRESHOLD,
-        ),
-        _note(
-            results,
-            f"{p}, each of {len(SPANS)} decades",
-            _lowest(map(stats.interval, decades)),
-            "sqrt(v̂) ranks that decade's volatility",
-            above=THRESHOLD,
-        ),
-        _note(
-            results,
-            f"{p}, volatilities made equal",
-            max(stats.interval(np.abs(x)) for x in equal),
-            "sqrt(v̂) no longer ranks the raw returns' volatility (abs(rho) within chance's 95% band)",
-            below=permutation_band(embedded_returns().shape[1]),
-        ),
-    ]
-
-
-def _beside(results: Results) -> list[Finding]:
-    """Controls and explanations."""
-    direct = stats.interval(_at_last(results, FAST, risk_aversion=0.0))
-    text = "the same average of the same days' squared returns ranks volatility"
-    found = [_note(results, "direct estimate, 1 day", direct, text, above=THRESHOLD)]
-    for p in PARAMETRISATIONS:
-        found += [*_explanations(results, p), *_controls(results, p)]
-    return found
-
-
-def judge(results: Results) -> Verdict:
-    """The criterion, regime by regime."""
-    decisive, beside = _findings(results), _beside(results)
-    return verdict([*decisive, *beside], _sentence(decisive, beside))
-
-
-def _sentence(decisive: list[Finding], beside: list[Finding]) -> str:
-    """What a reader should remember, put together from the outcomes."""
-
-    def count(group: list[Finding]) -> str:
-        return f"{sum(f.outcome is Outcome.HOLDS for f in group)} of {len(group)}"
-
-    drawn = [f for f in decisive if "all days" not in f.regime]
-    by_kind = ", ".join(
-        f"{p} {count([f for f in drawn if f.regime.startswith(p)])}" for p in PARAMETRISATIONS
-    )
-    still = [f for f in decisive if "all days" in f.regime]
-
-    def beside_holds(text: str) -> list[str]:
-        return [f.regime.split(",")[0] for f in beside if text in f.text and f.outcome is Outcome.HOLDS]
-
-    sentence = (
-        "At the end of tuned Adam runs sqrt(v̂) ranks the 20 companies by volatility (rho above "
-        f"{THRESHOLD:g}) in {count(decisive)} settings: where days are drawn {by_kind}, where all days are "
-        f"taken, so that the gradient has no noise, {count(still)}"
-    )
-    noise, weight = beside_holds("gradient's own"), beside_holds("with the weight")
-    if noise:
-        sentence += f"; it ranks the gradient's own noise with {' and '.join(noise)} weights"
-    if weight:
-        sentence += f"; with {' and '.join(weight)} weights it follows the weight more than the volatility"
-    return sentence + "."
 
 
 def tables(results: Results) -> tuple[Table, ...]:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from matplotlib.figure import Figure
 from scipy import stats as scipy_stats
 
-from core.lab import figures, stats
+from core.lab import stats
 from core.lab.experiment import Array, Experiment
 from core.lab.run import Recording
 from core.lab.study import FigureSpec, Plan, Results, Study, Table
@@ -17,13 +16,13 @@ from core.lab.tables import sweep_table, with_interval
 from core.lab.variant import Grid, Variant
 from core.lab.verdict import Finding, Outcome, Verdict, finding, verdict
 from rl.problems import cartpole
+from rl.studies.learning_figures import draw_curves, draw_effects, draw_rates
+from rl.studies.learning_settings import EPISODES, LIMIT, returns
 
-EPISODES = 8
 FAILED_BELOW = 195.0
 """The mean return of 16 episodes after training below which a run has failed; a random policy has 22, the
 limit is 500.
 """
-LIMIT = 500.0
 MOST_RECOVERED = 0.5
 """A control that has half of Adam's lead shows that what it lacks is not the main cause."""
 
@@ -113,12 +112,6 @@ def best_of(sweep: SweepResult, regime: str, names: tuple[str, ...]) -> str:
 
 def _finite(values: Array) -> Array:
     """A diverged replica counts as a return of nothing, so that means can be taken."""
-    return np.where(np.isfinite(values), values, 0.0)
-
-
-def returns(results: Results, regime: str, variant: str) -> Array:
-    """`[seeds]`: mean return over training; a diverged replica counts as a return of nothing."""
-    values = results.sweep("training").values(regime, variant)
     return np.where(np.isfinite(values), values, 0.0)
 
 
@@ -245,51 +238,6 @@ def _conclusion(findings: list[Finding], safer: list[str]) -> str:
 
 def _lower(name: str) -> str:
     return name if name.startswith("Adam") else name.lower()
-
-
-def draw_curves(results: Results) -> Figure:
-    """Return of the training episodes over updates, without and with baseline."""
-    sweep = results.sweep("training")
-    figure, panels = figures.new_figure(columns=len(REGIMES), height=4.6, width=10.0, sharey=True)
-    for axes, regime in zip(panels, sweep.regimes, strict=True):
-        for name in sweep.variants:
-            run = sweep.run(regime, name)
-            figures.curves_with_intervals(
-                axes, run.steps[1:], run.curves["field/return"][:, 1:], name, higher=True
-            )
-        axes.set_ylim(0, LIMIT * 1.02)
-        figures.label(axes, x=f"update ({EPISODES} episodes each)", y="return [steps]", title=regime)
-    panels[1].set_ylabel("")
-    figures.legend_below(figure)
-    return figure
-
-
-def draw_effects(results: Results) -> Figure:
-    """Adam's lead over every other variant."""
-    sweep = results.sweep("training")
-    others = [name for name in sweep.variants if name != "Adam"]
-    figure, panels = figures.new_figure(columns=len(REGIMES), height=3.8, width=10.0)
-    for number, (axes, regime) in enumerate(zip(panels, sweep.regimes, strict=True)):
-        adam = returns(results, regime, "Adam")
-        leads = [stats.paired_difference(adam, returns(results, regime, name), "mean") for name in others]
-        figures.dots_with_intervals(axes, others, leads, reference=0.0)
-        if number:
-            axes.set_yticklabels([])
-        figures.label(axes, x="Adam's lead in mean return over training [steps]", title=regime)
-    return figure
-
-
-def draw_rates(results: Results) -> Figure:
-    """The whole learning-rate curve of each variant, on the tuning seeds."""
-    sweep = results.sweep("training")
-    figure, panels = figures.new_figure(columns=len(REGIMES), height=4.6, width=10.0, sharey=True)
-    for axes, regime in zip(panels, sweep.regimes, strict=True):
-        figures.lr_curve(axes, sweep, regime)
-        axes.set_yscale("linear")
-        figures.label(axes, title=regime)
-    panels[1].set_ylabel("")
-    figures.legend_below(figure)
-    return figure
 
 
 def failure_table(results: Results) -> Table:

@@ -1,9 +1,10 @@
 """The registry of update rules."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
-from core.optim.adam import adam, adam_init, check_adam
+from core.optim.adam import DenominatorMap, adam, adam_init, check_adam
 from core.optim.controls import SharedSecondMoment, ShuffledSecondMoment
 from core.optim.descent import check_direction, direction_init, normalized_sgd, signsgd
 from core.optim.rmsprop import check_rmsprop, rmsprop, rmsprop_init
@@ -64,6 +65,12 @@ _NORMALIZED_SGD = Rule(
     elementwise=False,
 )
 
+
+def _mixing(name: str, denominator_map: DenominatorMap) -> Rule:
+    """Adam with a denominator that looks at all coordinates of a row."""
+    return replace(_ADAM.with_hyper(name, denominator_map=denominator_map), elementwise=False)
+
+
 RULES: Mapping[str, Rule] = MappingProxyType(
     {
         rule.name: rule
@@ -80,8 +87,8 @@ RULES: Mapping[str, Rule] = MappingProxyType(
             _ADAM.with_hyper("adamw", weight_decay=1e-2, decoupled_weight_decay=True),
             _SIGNSGD,
             _NORMALIZED_SGD,
-            _ADAM.with_hyper("adam_shared_v", denominator_map=SharedSecondMoment()),
-            _ADAM.with_hyper("adam_shuffled_v", denominator_map=ShuffledSecondMoment()),
+            _mixing("adam_shared_v", SharedSecondMoment()),
+            _mixing("adam_shuffled_v", ShuffledSecondMoment()),
         )
     }
 )

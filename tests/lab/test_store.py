@@ -306,4 +306,7 @@ def test_several_processes_write_at_once_from_the_first_moment(tmp_path: Path) -
     store = Store(path)
     assert [len(store.shards(f"w{i}")) for i in range(3)] == [15] * 3
     store.close()
+    # Where the last two close at the same instant, sqlite leaves its log to the next who opens the file.
+    for opened in path.parent.glob("*.sqlite"):
+        Store(opened).close()
     assert all(p.suffix == ".sqlite" for p in path.parent.iterdir())

@@ -17,13 +17,6 @@ class VhatError(Exception):
         super().__init__(" ".join(message.split()))
 
 
-class MissingPackage(VhatError):
-    """An optional package is needed and is not installed."""
-
-    def __init__(self, package: str, extra: str, needed_for: str) -> None:
-        super().__init__(f"{needed_for} needs the package '{package}': pip install -e '.[{extra}]'")
-
-
 class StoreError(VhatError):
     """The results file cannot be read or written."""
 

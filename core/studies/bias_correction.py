@@ -156,12 +156,6 @@ def experiments(plan: Plan) -> tuple[Experiment, ...]:
     )
 
 
-def _root_mean_square(errors: Array) -> Array:
-    """`[R]`: over the coordinates of a seed."""
-    root: Array = np.sqrt((errors**2).mean(axis=1))
-    return root
-
-
 def _early(results: Results, name: str, moment: str, place: str, share: float) -> Finding:
     """Is the corrected estimate nearer to the truth?"""
     arrays = results.measurement("moments").only(stream=name)

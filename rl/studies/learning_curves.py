@@ -110,11 +110,6 @@ def best_of(sweep: SweepResult, regime: str, names: tuple[str, ...]) -> str:
     return max(names, key=lambda name: float(np.max(sweep.tuned[regime, name].scores)))
 
 
-def _finite(values: Array) -> Array:
-    """A diverged replica counts as a return of nothing, so that means can be taken."""
-    return np.where(np.isfinite(values), values, 0.0)
-
-
 def recovered(control: Array, descent: Array, adam: Array) -> stats.Interval:
     """The share of Adam's lead over descent that a control has too, with its bootstrap interval."""
 

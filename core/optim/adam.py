@@ -8,7 +8,7 @@ from torch import Tensor
 
 from core.optim.ops import PURE, Ops
 from core.optim.precision import in_state_precision
-from core.optim.ranges import DECAY, NOT_NEGATIVE, Settings, check_ranges
+from core.optim.ranges import DECAY, MOMENTUM, NOT_NEGATIVE, Settings, check_ranges
 from core.optim.scalars import Scalar, column, is_active, square_root, wide
 from core.optim.scalars import bias_correction as correction
 from core.optim.state import zeros
@@ -67,7 +67,7 @@ def adam(
         params: `[R, ...]`.
         grads: like `params`.
         state: from `adam_init` with the same `amsgrad`.
-        lr, beta1, beta2, eps, weight_decay: a float, or `[R]`.
+        lr, beta1, beta2, eps, weight_decay: a float, or `[R]`; beta1 may be negative (Gidel et al. 2019).
         decoupled_weight_decay: AdamW (Loshchilov and Hutter 2019): parameters shrink by `1 - lr weight_decay`
             before the step. Otherwise `weight_decay * params` joins the gradient (L2).
         amsgrad: the largest v so far stands under the root (Reddi, Kale and Kumar 2018). As in torch the
@@ -99,16 +99,39 @@ def adam(
             raise ValueError("the state has no max_exp_avg_sq: make it by init with amsgrad=True")
         under_root = max_exp_avg_sq = ops.maximum(max_exp_avg_sq, exp_avg_sq)
 
-    denominator = ops.root(under_root if denominator_map is None else denominator_map(under_root))
+    mapped = under_root if denominator_map is None else denominator_map(under_root)
+    denominator = _denominator(mapped, step, beta2 if bias_correction else None, eps, ops)
     step_size = lr
     if bias_correction:
         step_size = lr / correction(beta1, step, differentiable=ops.differentiable)
-        correction2 = correction(beta2, step, differentiable=ops.differentiable)
-        root = square_root(correction2, differentiable=ops.differentiable)
-        denominator = ops.divide(denominator, column(root, g))
-    denominator = ops.shift(denominator, column(eps, g))
     params = ops.add_quotient(params, column(-step_size, g), exp_avg, denominator)
     return params, AdamState(step, exp_avg, exp_avg_sq, max_exp_avg_sq)
+
+
+def _denominator(under_root: Tensor, step: int, beta2: Scalar | None, eps: Scalar, ops: Ops) -> Tensor:
+    """`sqrt(v / (1 - beta2**step)) + eps`; without correction where beta2 is None."""
+    denominator = ops.root(under_root)
+    if beta2 is not None:
+        correction2 = correction(beta2, step, differentiable=ops.differentiable)
+        root = square_root(correction2, differentiable=ops.differentiable)
+        denominator = ops.divide(denominator, column(root, denominator))
+    return ops.shift(denominator, column(eps, denominator))
+
+
+def adam_metric(
+    state: AdamState,
+    *,
+    beta2: Scalar,
+    eps: Scalar,
+    bias_correction: bool,
+    denominator_map: DenominatorMap | None,
+    **_: object,
+) -> Tensor:
+    """The denominator of the step that left this state, in which projections are to be taken (Reddi, Kale
+    and Kumar 2018, their projection in the norm of sqrt(v))."""
+    v = state.exp_avg_sq if state.max_exp_avg_sq is None else state.max_exp_avg_sq
+    mapped = v if denominator_map is None else denominator_map(v)
+    return _denominator(mapped, max(state.step, 1), wide(beta2) if bias_correction else None, eps, PURE)
 
 
 def check_adam(settings: Settings) -> None:
@@ -117,7 +140,7 @@ def check_adam(settings: Settings) -> None:
         "lr": NOT_NEGATIVE,
         "eps": NOT_NEGATIVE,
         "weight_decay": NOT_NEGATIVE,
-        "beta1": DECAY,
+        "beta1": MOMENTUM,
         "beta2": DECAY,
     }
     check_ranges(settings, names)

@@ -7,19 +7,25 @@ for each step and the result is scattered back. The rule's state lives in flat t
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
+from operator import is_
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from core.optim.ops import IN_PLACE, Ops, Prepared
 from core.optim.rule import Rule
+from core.optim.state import tensors_of
 
 LARGE = 1 << 15
 """Elements from which a parameter is stepped alone: its time is memory traffic, to which gathering adds."""
 
 Slots = Mapping[Tensor, dict[str, Any]]
-Advance = Callable[[Tensor, Tensor, Any, Mapping[str, Any]], Any]
-"""`Rule.advance`, or what does its work."""
+Pieces = Mapping[str, Sequence[Tensor]]
+Kernel = Callable[[Sequence[Tensor], Sequence[Tensor], Pieces, Mapping[str, Any]], None]
+"""`(params, grads, pieces, settings)`: a step of many tensors in place; `pieces` holds the state's tensors by
+name, one a parameter, and under `step` the counts after this step."""
 
 
 class Bundle:
@@ -45,22 +51,24 @@ class Bundle:
         hyper: Mapping[str, Any],
         step: int,
     ) -> None:
-        self.params = list(params)
+        self.params, self.rule = list(params), rule
         self.dtype, self.device = params[0].dtype, params[0].device
         self.complex = self.dtype.is_complex
         self.alone = len(params) == 1 and rule.elementwise
         reals = self._real(self.params)
         if self.alone:
-            layout = reals[0]
+            layout = reals[0].detach()
         else:
             layout = torch.empty(sum(p.numel() for p in reals), dtype=reals[0].dtype, device=self.device)
-            self.values, self.gradients = layout, torch.empty_like(layout)
+            self.values, self.gathered = layout, torch.empty_like(layout)
             self.value_views = self._cut(self.values, reals)
-            self.inputs = self.value_views + self._cut(self.gradients, reals)
+            self.inputs = self.value_views + self._cut(self.gathered, reals)
+        exact = layout.dtype in (torch.float32, torch.float64) and self.device.type == "cpu"
+        self.ops: Ops = Prepared(layout) if exact else IN_PLACE
         self.state = rule.init(layout, state_dtype=layout.dtype, **hyper)._replace(step=step)
         self.steps = torch.full((len(params),), float(step)) if counted else None
         self.slots = [slots[param] if names or counted else {} for param in params]
-        self.held: list[tuple[dict[str, Any], str, Tensor]] = []
+        self.pieces: dict[str, list[Tensor]] = {}
         for name in names:
             whole = getattr(self.state, name)
             views = [whole] if self.alone else self._cut(whole, reals)
@@ -68,42 +76,59 @@ class Bundle:
         if self.steps is not None:
             self._adopt("step", list(self.steps.unbind()))
         self.version = 0 if self.steps is None else self.steps._version
+        self.whole = list(tensors_of(self.state).values())
+        self.held = list(chain.from_iterable(slot.values() for slot in self.slots))
 
     def _adopt(self, name: str, views: list[Tensor]) -> None:
         """Put `views` where torch keeps the state, with the values that are there."""
+        self.pieces[name] = views
         for slot, view in zip(self.slots, views, strict=True):
             before = slot.get(name)
             if before is not None:
                 view.copy_(before)
             slot[name] = view
-            self.held.append((slot, name, view))
 
-    def intact(self, slots: Slots) -> bool:
-        """Whether the parameters have their type and device, and `slots` still holds this bundle's views."""
+    def gradients(self) -> list[Tensor] | None:
+        """Of all parameters; None if one of them has none."""
+        found = [g for p in self.params if (g := p.grad) is not None]
+        return found if len(found) == len(self.params) else None
+
+    def intact(self) -> bool:
+        """Whether the parameters have their type and device, and the slots still hold this bundle's views."""
         if self.steps is not None and self.steps._version != self.version:
             return False
-        for param, slot in zip(self.params, self.slots, strict=True):
-            if param.dtype != self.dtype or param.device != self.device:
+        dtype, device = self.dtype, self.device
+        for param in self.params:
+            if param.dtype is not dtype or param.device != device:
                 return False
-            if self.held and slots[param] is not slot:
-                return False
-        for slot, name, view in self.held:  # noqa: SIM110 (faster than a generator)
-            if slot.get(name) is not view:
-                return False
-        return True
+        return same_objects(list(chain.from_iterable(map(dict.values, self.slots))), self.held)
 
-    def step(self, advance: Advance, settings: Mapping[str, Any]) -> None:
-        """One step in place of all parameters; call under `torch.no_grad()`."""
+    def step(self, gradients: list[Tensor], settings: Mapping[str, Any]) -> None:
+        """One step in place of all parameters by the rule's formula; call under `torch.no_grad()`."""
         params = self.params
-        gradients = [g.to_dense() if g.is_sparse else g for p in params if (g := p.grad) is not None]
+        if any([g.is_sparse for g in gradients]):  # noqa: C419 (faster than a generator)
+            gradients = [g.to_dense() for g in gradients]
         if self.complex:
             params, gradients = self._real(params), self._real(gradients)
+        advance = self.rule.advance
         if self.alone:
-            self.state = advance(params[0], gradients[0], self.state, settings)
+            self.state = advance(params[0], gradients[0], self.state, settings, self.ops)
         else:
             torch._foreach_copy_(self.inputs, params + gradients)
-            self.state = advance(self.values, self.gradients, self.state, settings)
+            self.state = advance(self.values, self.gathered, self.state, settings, self.ops)
             torch._foreach_copy_(params, self.value_views)
+        self._count()
+
+    def step_by(self, kernel: Kernel, gradients: list[Tensor], settings: Mapping[str, Any]) -> None:
+        """`step` by a kernel that goes through memory as it lies; where it lies otherwise, by the formula."""
+        if all([t.is_contiguous() for t in chain(self.params, gradients, self.whole)]):  # noqa: C419
+            self.state = self.state._replace(step=self.state.step + 1)
+            self._count()
+            kernel(self.params, gradients, self.pieces, settings)
+        else:
+            self.step(gradients, settings)
+
+    def _count(self) -> None:
         if self.steps is not None:
             self.steps.fill_(self.state.step)  # cheaper than adding 1
             self.version = self.steps._version
@@ -115,6 +140,11 @@ class Bundle:
     def _cut(flat: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
         pieces = torch.split(flat, [t.numel() for t in like])
         return [piece.view(t.shape) for piece, t in zip(pieces, like, strict=True)]
+
+
+def same_objects(first: Sequence[object], second: Sequence[object]) -> bool:
+    """Whether both hold the same objects in the same order."""
+    return len(first) == len(second) and all(map(is_, first, second))
 
 
 def make_bundles(

@@ -5,13 +5,11 @@ their last bit, so the lab never uses it. The kernels are private to torch; wher
 takes the formula.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
-
-from core.optim.adam import AdamState
 
 _KERNELS = {False: "_fused_adam_", True: "_fused_adamw_"}
 _ARGUMENTS = ("lr", "beta1", "beta2", "eps", "weight_decay", "amsgrad", "maximize")
@@ -23,23 +21,29 @@ def is_available(params: Tensor) -> bool:
     return has_kernels and params.is_floating_point() and params.device.type in ("cpu", "cuda")
 
 
-def fused_adam_(params: Tensor, grads: Tensor, state: AdamState, settings: Mapping[str, Any]) -> AdamState:
-    """One step in place of a tensor of any shape, as `Rule.advance` of Adam; hyperparameters are floats.
+def fused_adam_(
+    params: Sequence[Tensor],
+    grads: Sequence[Tensor],
+    pieces: Mapping[str, Sequence[Tensor]],
+    settings: Mapping[str, Any],
+) -> None:
+    """One step in place of contiguous tensors; hyperparameters are floats.
 
-    Returns:
-        The state with its new step count, holding the same tensors.
+    Args:
+        params, grads: in pairs of one shape.
+        pieces: of the state: `exp_avg`, `exp_avg_sq`, `max_exp_avg_sq` for AMSGrad, and `step`, the number of
+            the step that is taken.
     """
-    step = state.step + 1
     kernel = getattr(torch, _KERNELS[settings["decoupled_weight_decay"]])
-    largest = [state.max_exp_avg_sq] if settings["amsgrad"] else []
-    count = torch.tensor(float(step), device=params.device)
+    steps = pieces["step"]
+    if params[0].is_cuda:  # there the kernel wants the counts beside the parameters
+        steps = [count.to(params[0].device) for count in steps]
     kernel(
-        [params],
-        [grads],
-        [state.exp_avg],
-        [state.exp_avg_sq],
-        largest,
-        [count],
+        params,
+        grads,
+        pieces["exp_avg"],
+        pieces["exp_avg_sq"],
+        pieces["max_exp_avg_sq"] if settings["amsgrad"] else [],
+        steps,
         **{name: settings[name] for name in _ARGUMENTS},
     )
-    return state._replace(step=step)

@@ -15,7 +15,7 @@ class Objective(Protocol):
 
     Both are made of operations that autograd follows, and work under `no_grad` too, where a field that is a
     gradient enables gradients for itself (as `gradient_field` does). An objective may also offer
-    `project(params) -> params`, differentiable, called after each step.
+    `project(params) -> params`, differentiable, called after each step (see `projection_of`).
     """
 
     def field(self, params: Tensor, step: int) -> Tensor:

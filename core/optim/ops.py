@@ -130,5 +130,40 @@ class InPlace:
         return x.sqrt()
 
 
+class Prepared(InPlace):
+    """`InPlace` where numbers reach the kernels as tensors without dimensions: the same bits.
+
+    torch makes such a tensor of each number, at each call, at about the cost of a kernel on a thousand
+    elements; here a number that comes again finds its own.
+
+    Args:
+        like: a tensor of the type (float32 or float64) and device of all that will be stepped.
+    """
+
+    def __init__(self, like: Tensor) -> None:
+        self._like = like.new_zeros(())
+        self._divisor = like.new_zeros(())
+        self._made: dict[float, Tensor] = {}
+
+    def _constant(self, a: Scalar) -> Tensor:
+        if isinstance(a, Tensor):
+            return a
+        made = self._made.get(a)
+        if made is None:
+            if len(self._made) >= 16:  # a schedule's numbers never come again
+                self._made.clear()
+            made = self._made[a] = self._like.new_tensor(a)
+        return made
+
+    def scale(self, x: Tensor, a: Scalar) -> Tensor:
+        return x.mul_(self._constant(a))
+
+    def divide(self, x: Tensor, a: Scalar) -> Tensor:
+        return x.div_(a if isinstance(a, Tensor) else self._divisor.fill_(a))
+
+    def shift(self, x: Tensor, a: Scalar) -> Tensor:
+        return x.add_(self._constant(a))
+
+
 PURE = Pure()
 IN_PLACE = InPlace()

@@ -12,24 +12,29 @@ Check = Callable[[Settings], None]
 
 @dataclass(frozen=True)
 class Range:
-    """The finite numbers from `low` to `high`, without `high` itself if `open_above`."""
+    """The finite numbers from `low` to `high`, without either end if it is open."""
 
     low: float = -math.inf
     high: float = math.inf
     open_above: bool = False
+    open_below: bool = False
 
     def __contains__(self, value: float) -> bool:
         below = value < self.high if self.open_above else value <= self.high
-        return math.isfinite(value) and self.low <= value and below
+        above = value > self.low if self.open_below else value >= self.low
+        return math.isfinite(value) and above and below
 
     def __str__(self) -> str:
-        left = "(-inf" if self.low == -math.inf else f"[{self.low:g}"
+        left = f"{'(' if self.open_below or self.low == -math.inf else '['}{self.low:g}"
         return f"{left}, {self.high:g}{')' if self.open_above or self.high == math.inf else ']'}"
 
 
 FINITE = Range()
 NOT_NEGATIVE = Range(low=0.0)
 DECAY = Range(low=0.0, high=1.0, open_above=True)
+MOMENTUM = Range(low=-1.0, high=1.0, open_above=True, open_below=True)
+"""Negative momentum is a method for games (Gidel et al. 2019)."""
+ABOVE_MINUS_ONE = Range(low=-1.0, open_below=True)
 FRACTION = Range(low=0.0, high=1.0)
 
 

@@ -81,13 +81,11 @@ def rmsprop(
     fresh = column(1 - alpha, g)
     square_avg = ops.add_product(ops.scale(state.square_avg, column(alpha, g)), fresh, g, g)
     grad_avg, buffer = state.grad_avg, state.momentum_buffer
-    under_root = square_avg
     if centered:
         if grad_avg is None:
             raise ValueError("the state has no grad_avg: make it by init with centered=True")
         grad_avg = ops.lerp(grad_avg, g, fresh)
-        under_root = PURE.add_product(square_avg, -1.0, grad_avg, grad_avg)
-    denominator = ops.shift(ops.root(under_root), column(eps, g))
+    denominator = _denominator(square_avg, grad_avg, eps, ops)
     step_size = column(-wide(lr), g)
     if is_active(momentum):
         if buffer is None:
@@ -103,6 +101,19 @@ def rmsprop(
     else:
         params = ops.add_quotient(params, step_size, g, denominator)
     return params, RMSpropState(state.step + 1, square_avg, grad_avg, buffer)
+
+
+def _denominator(square_avg: Tensor, grad_avg: Tensor | None, eps: Scalar, ops: Ops) -> Tensor:
+    """`sqrt(v) + eps`, of the variance if there is a `grad_avg`."""
+    under_root = square_avg
+    if grad_avg is not None:
+        under_root = PURE.add_product(square_avg, -1.0, grad_avg, grad_avg)
+    return ops.shift(ops.root(under_root), column(eps, square_avg))
+
+
+def rmsprop_metric(state: RMSpropState, *, eps: Scalar, **_: object) -> Tensor:
+    """The denominator of the step that left this state."""
+    return _denominator(state.square_avg, state.grad_avg, eps, PURE)
 
 
 def check_rmsprop(settings: Settings) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from core.optim.blocks import SMALLEST, step_in_blocks
-from core.optim.ops import IN_PLACE
+from core.optim.ops import IN_PLACE, Ops
 from core.optim.ranges import Check
 from core.optim.scalars import Scalar
 
@@ -30,6 +30,8 @@ class Rule:
         start: `(params, *, state_dtype, **hyper) -> state`, the state before the first step.
         check: raises ValueError for hyperparameters that make no sense together or alone.
         hyper: the defaults of all hyperparameters besides `lr`.
+        metric: `(state, **hyper) -> [R, ...]`, the diagonal of the matrix whose inverse scales the step, for
+            projections in the rule's own metric; None where the step is not scaled.
         elementwise: whether a coordinate's step depends on that coordinate alone; then large tensors are
             stepped in blocks that fit into the cache.
     """
@@ -40,6 +42,7 @@ class Rule:
     check: Check
     hyper: Mapping[str, object] = field(hash=False)
     elementwise: bool = True
+    metric: Callable[..., Tensor] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hyper", MappingProxyType(dict(self.hyper)))
@@ -78,13 +81,20 @@ class Rule:
         with torch.set_grad_enabled(False):  # half the cost of no_grad
             return self.advance(params, grads, state, {**self.hyper, **hyper, "lr": lr})
 
-    def advance(self, params: Tensor, grads: Tensor, state: Any, settings: Mapping[str, Any]) -> Any:
+    def advance(
+        self, params: Tensor, grads: Tensor, state: Any, settings: Mapping[str, Any], ops: Ops = IN_PLACE
+    ) -> Any:
         """`step_` at less cost: gradients are off already, and `settings` holds `lr` and all hyperparameters
-        (what it lacks is as in the formula's signature).
+        (what it lacks is as in the formula's signature). `ops` work in place, where blocks would not pay.
         """
         if self.elementwise and params.numel() >= SMALLEST:
             return step_in_blocks(self.formula, params, grads, state, settings)
-        return self.formula(params, grads, state, **settings, ops=IN_PLACE)[1]
+        return self.formula(params, grads, state, **settings, ops=ops)[1]
+
+    def metric_at(self, state: Any, **hyper: object) -> Tensor | None:
+        """The rule's metric after a step that left `state`, shaped like the parameters or broadcasting to
+        them; None if it is Euclidean. `hyper` is what differs from the defaults."""
+        return None if self.metric is None else self.metric(state, **{**self.hyper, **hyper})
 
     def with_hyper(self, name: str | None = None, /, **hyper: object) -> "Rule":
         """The same rule under other defaults, and under another name if one is given.

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from core.optim.adam import DenominatorMap, adam, adam_init, check_adam
+from core.optim.adam import DenominatorMap, adam, adam_init, adam_metric, check_adam
 from core.optim.controls import SharedSecondMoment, ShuffledSecondMoment
 from core.optim.descent import check_direction, direction_init, normalized_sgd, signsgd
-from core.optim.rmsprop import check_rmsprop, rmsprop, rmsprop_init
+from core.optim.rmsprop import check_rmsprop, rmsprop, rmsprop_init, rmsprop_metric
 from core.optim.rule import Rule
 from core.optim.sgd import check_sgd, sgd, sgd_init
 
@@ -31,6 +31,7 @@ _RMSPROP = Rule(
         "weight_decay": 0.0,
         "maximize": False,
     },
+    metric=rmsprop_metric,
 )
 _ADAM = Rule(
     name="adam",
@@ -48,6 +49,7 @@ _ADAM = Rule(
         "maximize": False,
         "denominator_map": None,
     },
+    metric=adam_metric,
 )
 _SIGNSGD = Rule(
     name="signsgd",

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from core.optim.ops import PURE, Ops
 from core.optim.precision import in_state_precision
-from core.optim.ranges import FINITE, NOT_NEGATIVE, Settings, check_ranges
+from core.optim.ranges import ABOVE_MINUS_ONE, FINITE, NOT_NEGATIVE, Settings, check_ranges
 from core.optim.scalars import Scalar, column, is_active, wide
 from core.optim.state import zeros
 
@@ -47,7 +47,8 @@ def sgd(
         \theta_t = \theta_{t-1}
             - \mathrm{lr} \begin{cases} b_t & \\ g_t + \mu b_t & \text{(Nesterov)} \end{cases}
 
-    Momentum is Polyak's (1964) with the learning rate outside the buffer; Nesterov's form follows Sutskever
+    Momentum is Polyak's (1964) with the learning rate outside the buffer; it may be
+    negative, which damps games (Gidel et al. 2019); Nesterov's form follows Sutskever
     et al. 2013.
 
     Args:
@@ -90,7 +91,12 @@ def _dampening(momentum: Scalar, dampening: Scalar) -> Scalar:
 
 def check_sgd(settings: Settings) -> None:
     """Raise ValueError for a value outside its range, or for Nesterov without momentum or with dampening."""
-    names = {"lr": NOT_NEGATIVE, "momentum": NOT_NEGATIVE, "dampening": FINITE, "weight_decay": NOT_NEGATIVE}
+    names = {
+        "lr": NOT_NEGATIVE,
+        "momentum": ABOVE_MINUS_ONE,
+        "dampening": FINITE,
+        "weight_decay": NOT_NEGATIVE,
+    }
     check_ranges(settings, names)
     if not settings["nesterov"]:
         return

@@ -8,109 +8,16 @@ compatibility and changes nothing. `fused=True` makes Adam and AdamW use torch's
 and no longer the same bits. Differentiable steps are what `core.optim.RULES` is for.
 """
 
-import operator
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, overload
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from core.optim.bundle import Advance, Bundle, make_bundles
+from core.optim.bundle import Bundle, Kernel
 from core.optim.fused import fused_adam_, is_available
-from core.optim.rule import Rule
+from core.optim.rule_optimizer import Group, RuleOptimizer
 from core.optim.rules import RULES
-
-Group = dict[str, Any]
-Closure = Callable[[], float]
-
-
-class RuleOptimizer(torch.optim.Optimizer):
-    """An optimizer over an update rule; subclasses say which rule, and what torch keeps of its state."""
-
-    rule: ClassVar[Rule]
-    counted: ClassVar[bool] = False  # whether torch keeps a `step` for each parameter
-    takes_sparse: ClassVar[bool] = True
-
-    def __init__(self, params: ParamsT, defaults: Mapping[str, Any]) -> None:
-        for name in ("capturable", "differentiable"):
-            if defaults.get(name):
-                raise ValueError(
-                    f"{type(self).__name__} has no {name}=True; core.optim.RULES has differentiable steps"
-                )
-        self._plans: dict[int, tuple[list[Tensor], tuple[str, ...], list[Bundle]]] = {}
-        super().__init__(params, dict(defaults))
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        self._plans = {}
-        for group in self.param_groups:
-            for name, value in self.defaults.items():
-                group.setdefault(name, value)
-
-    def settings(self, group: Group) -> dict[str, Any]:
-        """`lr` and the rule's hyperparameters; by default those of the same names in the group."""
-        settings = {name: group[name] for name in self.rule.hyper}
-        settings["lr"] = float(group["lr"])
-        return settings
-
-    def state_names(self, group: Group) -> tuple[str, ...]:
-        """The tensors of the rule's state."""
-        return ("momentum_buffer",) if group["momentum"] != 0 else ()
-
-    def advance(self, group: Group, bundle: Bundle) -> Advance:  # noqa: ARG002
-        """What steps a bundle in place."""
-        return self.rule.advance
-
-    @overload
-    def step(self, closure: None = None) -> None: ...
-
-    @overload
-    def step(self, closure: Closure) -> float: ...
-
-    def step(self, closure: Closure | None = None) -> float | None:
-        """One step along the gradients that the parameters hold; those without one stay as they are.
-
-        Args:
-            closure: reevaluates the model, and returns the loss.
-
-        Raises:
-            RuntimeError: a sparse gradient where torch's optimizer takes none.
-        """
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        with torch.set_grad_enabled(False):  # half the cost of no_grad
-            for index, group in enumerate(self.param_groups):
-                self._step_group(index, group)
-        return loss
-
-    def _step_group(self, index: int, group: Group) -> None:
-        settings = self.settings(group)
-        for bundle in self._bundles(index, group, settings):
-            bundle.step(self.advance(group, bundle), settings)
-
-    def _bundles(self, index: int, group: Group, settings: Mapping[str, Any]) -> list[Bundle]:
-        """The bundles of a group: those of the last step, if nothing that they rest on has changed."""
-        active = []
-        for p in group["params"]:
-            if (gradient := p.grad) is not None:
-                active.append(p)
-                if not self.takes_sparse and gradient.is_sparse:
-                    raise RuntimeError(f"{type(self).__name__} does not support sparse gradients")
-        names = self.state_names(group)
-        plan = self._plans.get(index)
-        if plan is not None:
-            params, planned, bundles = plan
-            same = len(params) == len(active) and planned == names and all(map(operator.is_, params, active))
-            if same and all([bundle.intact(self.state) for bundle in bundles]):  # noqa: C419 (faster)
-                return bundles
-        bundles = make_bundles(
-            active, self.state, names, counted=self.counted, rule=self.rule, hyper=settings
-        )
-        self._plans[index] = active, names, bundles
-        return bundles
 
 
 class SGD(RuleOptimizer):
@@ -283,9 +190,9 @@ class Adam(RuleOptimizer):
         """What torch keeps besides `step`."""
         return ("exp_avg", "exp_avg_sq", *(("max_exp_avg_sq",) if group["amsgrad"] else ()))
 
-    def advance(self, group: Group, bundle: Bundle) -> Advance:
+    def kernel(self, group: Group, bundle: Bundle) -> Kernel | None:
         """The fused kernel where it is asked for and there is one."""
-        return fused_adam_ if group["fused"] and is_available(bundle.params[0]) else self.rule.advance
+        return fused_adam_ if group["fused"] and is_available(bundle.params[0]) else None
 
 
 class AdamW(Adam):

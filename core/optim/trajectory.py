@@ -3,12 +3,14 @@
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from core.optim.objective import Objective
+from core.optim.projection import projection_of
 from core.optim.rule import Rule
 from core.optim.scalars import Scalar
 from core.optim.schedules import Schedule
@@ -68,7 +70,7 @@ class Trajectory:
         hyper: dict[str, Any] = {**self.fixed, **own}
         lr = hyper.pop("lr")
         schedule = None if self.schedule is None else with_parameters(self.schedule, settings)
-        project = getattr(self.objective, "project", None)
+        project = projection_of(self.objective)
         params, state, total = carry
         for step in range(first, last):
             rate = lr if schedule is None else lr * schedule(step)
@@ -76,7 +78,7 @@ class Trajectory:
                 state = map_state(Tensor.detach, state)
             params, state = self.rule.step(params, self._field(params, step), state, lr=rate, **hyper)
             if project is not None:
-                params = project(params)
+                params = project(params, partial(self.rule.metric_at, state, **hyper))
             if self.summed:
                 loss = self.loss(params)
                 total = loss if total is None else total + loss

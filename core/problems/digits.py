@@ -22,7 +22,7 @@ CLASSES = 10
 
 
 @cache
-def _digits() -> tuple[Array, Array]:
+def digits() -> tuple[Array, Array]:
     """scikit-learn's bundled 8x8 digits (Alpaydin and Kaynak 1998): `[1797, 64]` in [0, 1], and labels."""
     from sklearn.datasets import load_digits
 
@@ -63,7 +63,7 @@ class Digits:
                 "digits need samples, width and batch >= 1 and a share of wrong labels between 0 and 1, got "
                 f"{samples}, {width}, {batch} and {wrong}"
             )
-        inputs, labels = (torch.from_numpy(a).to(device) for a in _digits())
+        inputs, labels = (torch.from_numpy(a).to(device) for a in digits())
         self.inputs, self.labels = inputs, labels
         self.samples, self.wrong, self.width, self.batch, self.device = samples, wrong, width, batch, device
         module = nn.Sequential(nn.Linear(64, width), nn.ReLU(), nn.Linear(width, CLASSES))

@@ -1,4 +1,4 @@
-"""The command line: `vhat list | run | show | report | clean`."""
+"""The command line: `vhat list | run | show | report | clean | tune`."""
 
 from __future__ import annotations
 
@@ -111,10 +111,63 @@ class Clean:
         clean(self.studies, self.out)
 
 
+@dataclass(frozen=True)
+class Tune:
+    """Tune an optimizer on a problem of your own: by hypergradient descent, on a grid, or at random."""
+
+    problem: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FILE.py:NAME")] = field(
+        default=tyro.MISSING
+    )
+    """a problem, or a class or function without arguments that gives one; also MODULE:NAME"""
+    rule: str = "adam"
+    """the update rule"""
+    over: tuple[str, ...] = ()
+    """hyperparameters to tune; default: lr and the rule's decays"""
+    steps: int = 200
+    """of each training; what is tuned is the loss after them"""
+    method: str = "hypergradient"
+    """hypergradient, grid or random"""
+    compare: bool = False
+    """all three methods, at equal cost"""
+    budget: int = 120
+    """what may be paid, in trainings of one setting on all tuning seeds"""
+    ranges: tuple[str, ...] = ()
+    """bounds, as in lr=1e-4:1 beta1=0.5:0.99"""
+    fixed: tuple[str, ...] = ()
+    """hyperparameters to hold, as in eps=1e-6"""
+    seeds: int = 8
+    """tuning seeds"""
+    fresh_seeds: int = 20
+    """seeds for the report"""
+    measure: str = "loss"
+    """the problem's measure to tune for; lower is better"""
+    device: str = "cpu"
+    """where it is computed: cpu, cuda, ..."""
+
+    def __call__(self) -> None:
+        from core.lab.tune_command import tune_problem
+
+        tune_problem(
+            self.problem,
+            rule=self.rule,
+            over=self.over,
+            method=self.method,
+            together=self.compare,
+            steps=self.steps,
+            budget=self.budget,
+            ranges=self.ranges,
+            fixed=self.fixed,
+            seeds=self.seeds,
+            fresh_seeds=self.fresh_seeds,
+            measure=self.measure,
+            device=self.device,
+        )
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of the console command."""
     command = tyro.cli(
-        List | Run | Show | Report | Clean,
+        List | Run | Show | Report | Clean | Tune,
         args=argv,
         prog="vhat",
         description="v-hat: an optimizer laboratory. Every claim about Adam becomes a study with a verdict.",

@@ -54,18 +54,25 @@ def _layers(module: nn.Module) -> Iterator[nn.Module]:
         yield module
 
 
-def batched_forward(module: nn.Module) -> Forward | None:
-    """The forward pass of a chain of `nn.Linear` and elementwise activations, or None for any other module.
-
-    The parameters of a row lie as `module.parameters()` gives them, flattened one after another.
-    """
+def chain_of(module: nn.Module) -> list[nn.Module] | None:
+    """The layers of a chain of `nn.Linear` and elementwise activations, or None for any other module."""
     layers = list(_layers(module))
     plain = all(type(layer) is nn.Linear or type(layer) in _ELEMENTWISE for layer in layers)
     hooked = any(part._forward_hooks or part._forward_pre_hooks for part in module.modules())
     shared = len({id(p) for p in module.parameters()}) < sum(len(list(x.parameters())) for x in layers)
     if not plain or hooked or shared or not any(isinstance(layer, nn.Linear) for layer in layers):
         return None
+    return layers
 
+
+def batched_forward(module: nn.Module) -> Forward | None:
+    """The forward pass of a chain of `nn.Linear` and elementwise activations, or None for any other module.
+
+    The parameters of a row lie as `module.parameters()` gives them, flattened one after another.
+    """
+    layers = chain_of(module)
+    if layers is None:
+        return None
     sizes = [p.numel() for p in module.parameters()]
 
     def forward(params: Tensor, inputs: Tensor) -> Tensor:

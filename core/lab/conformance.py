@@ -10,6 +10,7 @@ from torch import Tensor
 from core.lab.errors import ConformanceError
 from core.lab.problem import Problem, players_of
 from core.lab.random import Keys
+from core.optim.projection import projection_of
 
 ROUNDING = 2.0**12
 """Units in the last place of a row's largest entry that count as rounding, where bits are not asked for."""
@@ -55,9 +56,9 @@ def check_problem(
             problem.init(keys.rows(order)),
         )
     nudged = init + 0.01 * keys.fold("nudge").normal(problem.dim, dtype=init.dtype)
-    project = getattr(problem, "project", None)
+    project = projection_of(problem)
     if project is not None:
-        nudged = project(nudged)
+        nudged = project(nudged, lambda: 1.0 + keys.fold("metric").uniform(problem.dim, dtype=init.dtype))
     for step in steps:
         for params in (init, nudged):
             _check_point(problem, params, keys, step, slack)

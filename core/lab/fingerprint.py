@@ -1,9 +1,10 @@
 """The digest of the code that computes a study's results, so that results of other code are never taken for
 its own.
 
-It covers what moves numbers: the update rules, the lab's training loop, the domain's own modules, and of the
-study's module everything but its prose, its verdict, its tables and its figures. Comments, docstrings and
-layout do not count.
+It covers what moves numbers: the lab's training and measuring, and what the study's module imports,
+directly or not, of its own package and of `core`; of the study's own module everything but its prose, its
+verdict, its tables and its figures. Modules named `*_figures` and `*_verdict` do not count, nor do comments,
+docstrings and layout.
 """
 
 from __future__ import annotations
@@ -11,26 +12,16 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib
+import importlib.util
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from core.lab.study import Study
 
-_LAB = (
-    "batched",
-    "experiment",
-    "measurement",
-    "modules",
-    "probe",
-    "problem",
-    "random",
-    "run",
-    "stats",
-    "sweep",
-    "train",
-    "variant",
-)
+_ROOTS = ("core.lab.experiment", "core.lab.measurement", "core.lab.sweep")
+_TELLING = frozenset(f"core.lab.{name}" for name in ("errors", "progress", "study", "tables", "verdict"))
+"""What says and shows results, and computes none."""
 _ALWAYS = ("torch", "numpy")
 
 
@@ -77,28 +68,50 @@ def package_versions(names: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
-def _folder(package: str) -> Path:
-    file = importlib.import_module(package).__file__
-    assert file is not None
-    return Path(file).parent
+@cache
+def _file(module: str) -> Path | None:
+    """The source of a module, None if there is no such module (an imported name may be a function)."""
+    try:
+        spec = importlib.util.find_spec(module)
+    except ModuleNotFoundError:
+        return None
+    return Path(spec.origin) if spec is not None and spec.origin and spec.origin.endswith(".py") else None
 
 
-def _siblings(own: Path) -> list[Path]:
-    """Modules beside a study's that it imports, directly or not, but for `*_figures` and `*_verdict`."""
-    found: dict[Path, None] = {}
-    waiting = [own]
+def _computes(module: str) -> bool:
+    telling = module in _TELLING or f"{module}.".startswith("core.lab.figures.")
+    return not telling and not module.endswith(("_figures", "_verdict"))
+
+
+@cache
+def _imported(module: str, path: Path) -> frozenset[str]:
+    """Every name that a module imports, at its top or within a function, as if it were a module."""
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {a.name for a in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            origin = node.module or ""
+            if node.level:
+                origin = importlib.util.resolve_name("." * node.level + origin, package)
+            found |= {origin, *(f"{origin}.{a.name}" for a in node.names)}
+    return frozenset(found)
+
+
+def _computing(module: str) -> dict[str, Path]:
+    """The modules that compute a study's results, with their files; the study's own is not among them."""
+    ours = {"core", module.partition(".")[0]}
+    found: dict[str, Path] = {}
+    waiting = [*_ROOTS, module]
     while waiting:
-        tree = ast.parse(waiting.pop().read_text("utf-8"))
-        imports = [n for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.module]
-        names = {str(n.module).rpartition(".")[2] for n in imports} | {
-            a.name for n in imports for a in n.names
-        }
-        computing = sorted(name for name in names if not name.endswith(("_figures", "_verdict")))
-        for path in (own.with_name(f"{name}.py") for name in computing):
-            if path.exists() and path != own and path not in found:
-                found[path] = None
-                waiting.append(path)
-    return sorted(found)
+        name = waiting.pop()
+        path = _file(name) if name not in found else None
+        if path is not None:
+            found[name] = path
+            waiting += [n for n in _imported(name, path) if n.partition(".")[0] in ours and _computes(n)]
+    found.pop(module, None)
+    return found
 
 
 def code_digest(study: Study, module: str) -> str:
@@ -107,19 +120,10 @@ def code_digest(study: Study, module: str) -> str:
     Raises:
         OSError: if a source file cannot be read.
     """
-    core = _folder("core")
-    files = sorted((core / "optim").rglob("*.py")) + [core / "lab" / f"{name}.py" for name in _LAB]
-    package = module.partition(".studies.")[0]
     own = Path(importlib.import_module(module).__file__ or "")
-    if package != module:
-        folder = _folder(package)
-        lab = {"lab", "optim", "studies", "report"}
-        inside = [p for p in sorted(folder.rglob("*.py")) if not lab & set(p.relative_to(folder).parts[:-1])]
-        files += [p for p in inside if p.name not in ("domain.py", "cli.py")]
     prose = (*(f.draw for f in study.figures), study.judge, study.tables)
     drawing = {getattr(f, "__name__", "") for f in prose} - {""} | {"STUDY"}
-    files += _siblings(own)
-    digests = [f"{p.stem}:{_file_digest(p)}" for p in files]
+    digests = [f"{name}:{_file_digest(path)}" for name, path in sorted(_computing(module).items())]
     digests.append(f"study:{_file_digest(own, frozenset(drawing))}")
     versions = sorted(package_versions((*_ALWAYS, *study.packages)).items())
     return hashlib.sha256(repr((study.version, digests, versions)).encode()).hexdigest()

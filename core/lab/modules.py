@@ -10,10 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
+from core.lab.backward import batched_gradient
 from core.lab.batched import batched_forward
+from core.lab.batches import Batches
 from core.lab.errors import VhatError
 from core.lab.problem import Field
 from core.lab.random import Keys
+from core.lab.starts import fresh_starts
 
 Loss = Callable[..., Tensor]
 """`loss(output, *rest_of_the_batch) -> scalar`."""
@@ -49,6 +52,8 @@ class ModuleProblem:
         # The fast way knows vectors as inputs, and trains all that the module has.
         plain = self.data[0].dim() == 2 and all(p.requires_grad for p in self.module.parameters())
         self.forward = batched_forward(self.module) if plain else None
+        self.gradient = batched_gradient(self.module, loss) if plain else None
+        self.batches = None if batch_size is None else Batches(self.data, batch_size)
 
     def _single(self, flat: Tensor, *batch: Tensor) -> Tensor:
         parts = torch.split(flat, self.sizes)
@@ -66,38 +71,34 @@ class ModuleProblem:
 
     def init(self, keys: Keys) -> Tensor:
         """`[R, D]`: the module reset once a seed."""
-        distinct = keys.fold("init").distinct()
-        starts = []
-        for seed in distinct.generator_seeds():
-            # torch's initialisers draw from the global generator: lent for the moment, and given back.
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(seed)
-                fresh = copy.deepcopy(self.module).cpu()
-                for part in fresh.modules():
-                    reset = getattr(part, "reset_parameters", None)
-                    if callable(reset):
-                        reset()
-            starts.append(torch.cat([p.detach().flatten() for p in fresh.parameters() if p.requires_grad]))
-        return keys.spread(torch.stack(starts).to(self.device))
+        return fresh_starts(self.module, keys, self.device)
+
+    def losses(self, params: Tensor, keys: Keys, step: int) -> Tensor:
+        """The loss on the step's batch `[R]`, differentiable as often as the module and its loss are."""
+        if self.batches is None:
+            return self._losses(params, self.data, shared=True)
+        return self._losses(params, self.batches.at(keys, step), shared=False)
 
     def field(self, params: Tensor, keys: Keys, step: int) -> Field:
         """The gradient on a batch `[R, D]`, and the batch's `loss`."""
-        batch = self.data
-        if self.batch_size is not None:
-            index = keys.fold("batch").at(step).integers(len(self.data[0]), self.batch_size)
-            batch = tuple(t[index] for t in self.data)
+        if self.gradient is not None:
+            if self.batches is None:
+                batch = [t.expand(len(params), *t.shape) for t in self.data]
+            else:
+                batch = self.batches.at(keys, step)
+            losses, gradient = self.gradient(params.detach(), *batch)
+            return Field(gradient, {"loss": losses})
         params = params.detach().requires_grad_()
-        losses = self._losses(params, batch, shared=self.batch_size is None)
+        losses = self.losses(params, keys, step)
         # Replicas do not meet, so the gradient of the sum holds every replica's own gradient.
         (gradient,) = torch.autograd.grad(losses.sum(), params)
         return Field(gradient, {"loss": losses.detach()})
 
     def measure(self, params: Tensor, keys: Keys) -> Mapping[str, Tensor]:  # noqa: ARG002
-        """`loss` on all training data, and `test_loss` on test data where there is some."""
-        with torch.no_grad():
-            found = {"loss": self._losses(params, self.data, shared=True)}
-            if self.test_data is not None:
-                found["test_loss"] = self._losses(params, self.test_data, shared=True)
+        """`loss` on all training data, and `test_loss` on test data where there is some; differentiable."""
+        found = {"loss": self._losses(params, self.data, shared=True)}
+        if self.test_data is not None:
+            found["test_loss"] = self._losses(params, self.test_data, shared=True)
         return found
 
 

@@ -44,7 +44,12 @@ class Problem(Protocol):
 
     - `players: tuple[slice, ...]`: the blocks of D that move as one, each with its own rule state and step
       counter;
-    - `project(params) -> Tensor`: back onto the feasible set, called after each step.
+    - `project(params) -> Tensor`: back onto the feasible set, called after each move of a player; with an
+      attribute `projects_in_metric` that is true, `project(params, metric)`: in the rule's own metric
+      `[R, D]` (sqrt(v̂) + eps for Adam), None where it is Euclidean;
+    - a `field` made of operations that autograd follows: field adjustments take its derivatives;
+    - `losses(params, keys, step) -> Tensor`: the losses `[R]` whose gradient `field` is, twice
+      differentiable, where `field` itself keeps no derivatives (`core.lab.differentiable` takes it).
     """
 
     @property

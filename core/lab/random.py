@@ -14,6 +14,7 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -41,6 +42,7 @@ def _mix_(z: Tensor) -> Tensor:
     return _shift_xor_(z, 31)
 
 
+@lru_cache(maxsize=256)
 def _word(name: str | int) -> int:
     """A 64-bit word for a stream's name; integers and strings never collide by accident."""
     tag = f"{type(name).__name__}:{name}".encode()
@@ -104,6 +106,12 @@ class Keys:
     def at(self, step: int) -> Keys:
         """The stream of one step of training."""
         return Keys(_mix_(self.words + _signed((step + 1) * _GOLDEN)), self.index)
+
+    def between(self, first: int, stop: int) -> Keys:
+        """The streams of several steps at once, step by step over the distinct seeds: `[steps * S]` rows."""
+        offsets = [_signed((step + 1) * _GOLDEN) for step in range(first, stop)]
+        steps = torch.tensor(offsets, dtype=torch.int64, device=self.device)
+        return Keys(_mix_((self.words + steps[:, None]).view(-1)))
 
     def _bits(self, *shape: int) -> Tensor:
         """int64 `[S, *shape]`, all 64 bits random."""

@@ -22,7 +22,8 @@ from core.lab.problem import Field, Problem, players_of
 from core.lab.random import Keys
 from core.lab.run import Recording, Run
 from core.lab.variant import Variant
-from core.optim.play import PlayState, Simultaneous
+from core.optim.play import PlayState
+from core.optim.projection import projection_of
 
 __all__ = ["Block", "Recording", "Run", "train"]
 
@@ -50,12 +51,13 @@ class _Member:
         variant = block.variant
         self.rows = block.rows
         self.keys = keys if block.rows == slice(0, len(keys)) else keys.rows(block.rows)
-        self.rule, self.play, self.schedule = variant.update_rule, variant.play, variant.schedule
+        self.rule, self.play, self.schedule = variant.update_rule, variant.scheme, variant.schedule
         self.players = players_of(problem)
+        self.project = projection_of(problem)
         tuned = dict(block.hyper)
         self.lr = tuned.pop("lr")
         self.hyper: dict[str, Any] = {**variant.hyper, **tuned}
-        self.simultaneous = isinstance(self.play, Simultaneous)
+        self.shares = self.play.shares_sample
         self.state: PlayState = self.play.init(params[self.rows], self.rule, self.hyper, self.players)
 
     def rate(self, step: int) -> float | Tensor:
@@ -124,33 +126,37 @@ class _Watch:
 def _sample(problem: Problem, params: Tensor, keys: Keys, step: int) -> Field:
     """The field, in memory of its own: rules step the parameters in place."""
     sampled = problem.field(params, keys, step)
-    if sampled.values.untyped_storage().data_ptr() != params.untyped_storage().data_ptr():
+    offset = sampled.values.data_ptr() - params.data_ptr()
+    if not 0 <= offset < params.nbytes:
         return sampled
     return Field(sampled.values.clone(), sampled.measures)
 
 
 def _play(member: _Member, problem: Problem, params: Tensor, step: int, shared: Tensor | None) -> None:
-    """Move the rows of one member, in place. `shared` is the field of the whole batch where one evaluation
-    serves all."""
+    """Move the rows of one member, in place. `shared` is the whole batch's field on the step's sample, if it
+    was evaluated: it serves until the member has moved."""
     rows = member.rows
+    own = params[rows]
+    unmoved = own._version
 
     def sample(at: Tensor, draw: int) -> Tensor:
-        if shared is not None and draw == 0:
+        if shared is not None and draw == 0 and at is own and own._version == unmoved:
             return shared[rows]
         keys = member.keys if draw == 0 else member.keys.fold(f"draw {draw}")
         return _sample(problem, at, keys, step).values
 
     moved, member.state = member.play.step(
-        params[rows],
+        own,
         sample,
         member.state,
         member.rule,
         lr=member.rate(step),
         hyper=member.hyper,
         players=member.players,
+        project=member.project,
     )
-    project = getattr(problem, "project", None)
-    params[rows] = moved if project is None else project(moved)
+    if moved is not own:
+        params[rows] = moved
 
 
 def _state_tensor(member: _Member, name: str, shape: tuple[int, int]) -> Array:
@@ -193,8 +199,7 @@ def train(
     recording = recording or Recording()
     params = (problem.init(keys) if initial is None else initial).detach().clone()
     members = [_Member(b, problem, params, keys) for b in blocks]
-    alone = [m for m in members if not m.simultaneous]
-    any_shared = len(alone) < len(members)
+    any_shared = any(m.shares for m in members)
     recorder = _Recorder(recording, steps, len(keys))
     watching = _Watch(watch or {}, watch_higher, len(keys), params.device)
     alive = torch.ones(len(keys), dtype=torch.bool, device=params.device)
@@ -212,15 +217,14 @@ def train(
     for step in range(steps):
         shared = None
         if any_shared:
-            # Rows that play otherwise ride along: their field is evaluated in vain, but the batch keeps one
-            # shape.
+            # Of all rows: also those that will ask for more samples begin with this one.
             sampled = _sample(problem, params, keys, step)
             shared = sampled.values
             recorder.add(sampled.measures)
         observe(step)
         before = params.clone()
         for member in members:
-            _play(member, problem, params, step, shared if member.simultaneous else None)
+            _play(member, problem, params, step, shared)
         # One sum is not finite if any entry is not; only then is it worth asking which (a large sum may also
         # overflow).
         if any_fallen or not math.isfinite(params.sum()):

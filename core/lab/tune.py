@@ -1,64 +1,97 @@
-"""Hypergradient descent: tune learning rate, momentum and the rest by the derivative of the whole training.
+"""Tune the hyperparameters of a rule on a problem: by hypergradient descent, on a grid, or at random.
 
-The search runs over logarithms (of `lr`, `eps`, `weight_decay`) and logits (of `beta1`, `beta2`, `alpha`,
-`momentum`), so that a step is a factor, and no value leaves its range. Each round trains all starts on all
-tuning seeds in one batch. A start whose mean loss fell steps on against the derivative, and its steps grow by
-a half; one whose loss rose or diverged goes back and tries half the step. The derivative gives the direction
-alone: it is clipped to the length of the step, however an exploding training blows it up.
+All three search between the same bounds, in logarithms and logits, on the same tuning seeds, for the same
+cost; what they find is reported on fresh seeds. Cost is counted in plain trainings (of one setting on all
+tuning seeds), of which a hypergradient costs several: `core.lab.tuning.trials.price`. On the clock the
+methods differ at equal cost: a grid and random points train in few large batches, descent waits for each
+round.
 
-What is tuned is the loss after so many steps, and what is best there need not be best later: short horizons
-favour rates that decay too early (short-horizon bias, Wu, Ren, Liao and Grosse 2018).
+What is tuned is the loss after so many steps, and what is best there need not be best later. The study
+`hypergradient` shows how much it costs; Wu, Ren, Liao and Grosse 2018 named it short-horizon bias.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from types import MappingProxyType
-from typing import Any
+from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from core.lab.differentiable import objective_of
+from core.lab import stats
+from core.lab.engines import one_thread
 from core.lab.errors import VhatError, nearest
 from core.lab.problem import Problem, players_of
+from core.lab.progress import Progress, Quiet
 from core.lab.random import Keys
-from core.optim.hypergradient import Mode, hypergradients
+from core.lab.tuning.descent import descend, spread_starts
+from core.lab.tuning.path import Path
+from core.lab.tuning.points import grid_points, look_at, random_points
+from core.lab.tuning.space import Space
+from core.lab.tuning.trials import Trials, price
+from core.optim.hypergradient import Mode
 from core.optim.rule import Rule
 from core.optim.rules import RULES
-from core.optim.unroll import unroll
 
-_LOGIT = frozenset({"beta1", "beta2", "alpha", "momentum"})
-_LONGEST = 2.0  # factor on `rate` that steps grow to
+Method = Literal["hypergradient", "grid", "random"]
+METHODS: tuple[Method, ...] = ("hypergradient", "grid", "random")
 
 
 @dataclass(frozen=True)
 class Tuned:
-    """What hypergradient descent found.
+    """What a search found.
 
     Attributes:
+        method: by which it was found.
         best: the setting with the lowest mean loss on the tuning seeds.
         loss: that mean loss.
         fresh: the losses of the best setting on seeds that the search did not see, `[F]`.
         steps: the horizon it was tuned for.
-        settings: the path of each start, `{name: [rounds, starts]}`.
-        losses: the mean loss along it, `[rounds, starts]`; not finite where trainings diverged.
+        cost: what was paid, in plain trainings of one setting on all tuning seeds.
+        seconds: what that took.
+        edge: hyperparameters whose best value lies at an end of its range, or beyond it.
+        path: all settings tried, with their losses.
     """
 
+    method: Method
     best: Mapping[str, float]
     loss: float
     fresh: Tensor
     steps: int
-    settings: Mapping[str, Tensor]
-    losses: Tensor
+    cost: int
+    seconds: float
+    edge: tuple[str, ...]
+    path: Path = field(repr=False)
+
+    @property
+    def interval(self) -> stats.Interval:
+        """The mean fresh loss with its 95% bootstrap interval."""
+        return stats.interval(np.asarray(self.fresh.cpu().numpy(), dtype=np.float64), "mean")
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What to keep in mind about the setting, a sentence each."""
+        horizon = (
+            f"Tuned for {self.steps} steps; longer runs may want another setting (short-horizon bias; "
+            "see the study hypergradient)."
+        )
+        widen = f"At an end of its range: {', '.join(self.edge)}; give a wider one."
+        return (horizon, widen) if self.edge else (horizon,)
 
     def __str__(self) -> str:
         setting = ", ".join(f"{name} = {value:.4g}" for name, value in self.best.items())
-        return (
-            f"{setting}: loss {self.loss:.4g} on tuning seeds, {self.fresh.mean():.4g} on fresh ones. "
-            f"Tuned for {self.steps} steps; longer runs may want another setting (short-horizon bias)."
+        mean, low, high = self.interval
+        return " ".join(
+            (
+                f"{setting}: loss {self.loss:.4g} on tuning seeds, {mean:.4g} [{low:.4g}, {high:.4g}] on "
+                f"fresh ones, for the cost of {self.cost} trainings.",
+                *self.warnings,
+            )
         )
 
 
@@ -68,171 +101,145 @@ def tune(
     *,
     steps: int,
     over: Sequence[str] = ("lr", "beta1", "beta2"),
-    starts: Sequence[Mapping[str, float]] = ({"lr": 1e-3}, {"lr": 1e-1}),
-    rounds: int = 30,
+    method: Method = "hypergradient",
+    budget: int = 120,
+    ranges: Mapping[str, tuple[float, float]] | None = None,
+    fixed: Mapping[str, float] | None = None,
+    starts: int | Sequence[Mapping[str, float]] = 2,
     seeds: int = 8,
-    fresh_seeds: int = 8,
+    fresh_seeds: int = 20,
     measure: str = "loss",
     summed: bool = False,
     rate: float = 0.5,
     mode: Mode = "segments",
     device: str = "cpu",
+    progress: Progress | None = None,
 ) -> Tuned:
-    """Tune hyperparameters of a rule on a problem by hypergradient descent.
+    """Tune hyperparameters of a rule on a problem.
 
     Args:
-        problem: its field must be differentiable; see `core.lab.differentiable.objective_of`.
+        problem: for hypergradients its field must be differentiable; see
+            `core.lab.differentiable.ProblemObjective`.
         rule: an update rule, or the name of one.
         steps: of each training.
-        over: `lr` and numeric hyperparameters of the rule.
-        starts: where to begin, each with `lr`; a name in `over` that a start leaves out begins at the rule's
-            default. Further names are held fixed.
-        rounds: trainings of each start; the cost is `rounds` hypergradients, each about 4 plain trainings.
-        seeds: tuning seeds, at least 2, whose mean loss is descended on.
+        over: `lr` and numeric hyperparameters of the rule; of a grid the first has the most points.
+        method: `hypergradient`, `grid` or `random`.
+        budget: the most that may be paid, in plain trainings of one setting on all tuning seeds.
+        ranges: (lowest, highest) by name, where it is not `core.lab.tuning.space.RANGES`. Descent begins
+            within them and may leave them.
+        fixed: hyperparameters that are not tuned, where they are not the rule's defaults.
+        starts: of the descent: how many, spread along the first hyperparameter; or where, each a setting in
+            which a name that is left out begins in the middle of its range.
+        seeds: tuning seeds, at least 2, whose mean loss is searched.
         fresh_seeds: seeds for the report, at least 2.
         measure: of the problem; lower is better.
-        summed: descend on the sum of the measure over all steps in place of its final value.
-        rate: length of the first step in logarithms and logits; steps grow to at most twice that.
-        mode: of `core.optim.hypergradient`.
+        summed: take the sum of the measure over all steps in place of its final value.
+        rate: length of the descent's first step in logarithms and logits; steps grow to at most twice that.
+        mode: of `core.optim.hypergradient`, for the descent.
         device: of the problem.
+        progress: is told of each round.
 
     Raises:
-        VhatError: for an unknown rule, hyperparameter or measure, a start outside its range, too few seeds or
-            rounds, a problem that is not differentiable, or if no training stayed finite.
+        VhatError: for an unknown method, rule, hyperparameter or measure, ranges or starts that make no
+            sense, too few seeds, a budget too small for one round, a problem that is not differentiable, or
+            if no training stayed finite.
     """
+    begin = time.perf_counter()
+    chosen = _rule(rule, problem)
+    space = Space.of(chosen, over, ranges)
+    held = _held(chosen, space, fixed or {})
+    if min(seeds, fresh_seeds) < 2:
+        raise VhatError("tuning needs at least two seeds and two fresh seeds")
+    if steps < 1 or budget < 1 or not rate > 0:
+        raise VhatError(f"tuning needs steps, a budget and a rate, got {steps}, {budget} and {rate}")
+    own = Keys.of(range(seeds), study="tune", device=device)
+    others = Keys.of(range(seeds, seeds + fresh_seeds), study="tune", device=device)
+    trials = Trials(problem, chosen, own, seeds, steps, measure, summed, held, mode)
+    plan = _plan(method, space, trials, budget, starts, rate)
+    try:
+        with one_thread():
+            trials.check()
+            path = plan(progress or Quiet())
+            found, loss = path.best()
+            if not bool(loss.isfinite()):
+                raise VhatError("every training diverged: search smaller learning rates")
+            again = Trials(problem, chosen, others, fresh_seeds, steps, measure, summed, held)
+            fresh = again.each({name: value[:, None] for name, value in found.items()})[0, 0]
+    except ValueError as error:
+        hint = "; a grid and random points need no derivatives" if "differentiabl" in str(error) else ""
+        raise VhatError(f"cannot tune: {error}{hint}") from error
+    best = {name: float(value) for name, value in found.items()}
+    return Tuned(
+        method=method,
+        best=MappingProxyType({**held, **best}),
+        loss=float(loss),
+        fresh=fresh,
+        steps=steps,
+        cost=int(path.costs()[-1]),
+        seconds=time.perf_counter() - begin,
+        edge=space.near_edge(best),
+        path=path,
+    )
+
+
+def _plan(
+    method: Method,
+    space: Space,
+    trials: Trials,
+    budget: int,
+    starts: int | Sequence[Mapping[str, float]],
+    rate: float,
+) -> Callable[[Progress], Path]:
+    """The search, ready to start."""
+    device, size = trials.keys.device, len(space.names)
+    if method == "grid":
+        unit = grid_points(size, budget).to(device)[None]
+    elif method == "random":
+        unit = random_points(Keys.of([0], study="tune", device=device), size, budget)
+    elif method == "hypergradient":
+        if trials.mode not in ("reverse", "segments", "forward"):
+            raise VhatError(nearest(trials.mode, ("reverse", "segments", "forward"), kind="mode"))
+        unit = _starts(space, starts).to(device)[None]
+        each = price(trials.mode, size)
+        rounds = budget // (each * unit.shape[1])
+        if rounds < 1:
+            raise VhatError(
+                f"a hypergradient costs {each} trainings: a budget of {budget} does not pay one from each of "
+                f"{unit.shape[1]} starts"
+            )
+        return partial(descend, trials, space, unit, rounds=rounds, rate=rate)
+    else:
+        raise VhatError(nearest(method, METHODS, kind="method"))
+    return partial(look_at, trials, space, unit, label=method)
+
+
+def _rule(rule: Rule | str, problem: Problem) -> Rule:
     if isinstance(rule, str):
         if rule not in RULES:
             raise VhatError(nearest(rule, RULES, kind="update rule"))
         rule = RULES[rule]
-    if seeds < 2 or fresh_seeds < 2 or rounds < 1 or not starts:
-        raise VhatError("tuning needs at least two seeds, two fresh seeds, one round and one start")
     if len(players_of(problem)) > 1 and not rule.elementwise:
         raise VhatError(f"{rule.name} looks at a whole row: it cannot be unrolled on a problem with players")
-    search = _Search(rule, over, starts, device=device)
-    keys = Keys.of(range(seeds), study="tune", copies=len(starts), device=device)
-    fresh_keys = Keys.of(range(seeds, seeds + fresh_seeds), study="tune", device=device)
-    objective, params = objective_of(problem, keys, measure), problem.init(keys)
-    try:
-        for _ in range(rounds):
-            found = hypergradients(
-                objective,
-                rule,
-                params,
-                search.hyper(repeats=seeds),
-                steps=steps,
-                over=search.names,
-                mode=mode,
-                summed=summed,
-            )
-            search.move(found.loss, found.gradients, rate=rate)
-        best = search.best()
-        with torch.no_grad():
-            fresh = unroll(
-                objective_of(problem, fresh_keys, measure),
-                rule,
-                problem.init(fresh_keys),
-                best,
-                steps=steps,
-                summed=summed,
-            ).loss
-    except ValueError as error:
-        raise VhatError(f"cannot tune: {error}") from error
-    return Tuned(
-        best=MappingProxyType(best),
-        loss=float(search.best_loss.min()),
-        fresh=fresh,
-        steps=steps,
-        settings={name: torch.stack([s[:, k] for s in search.path]) for k, name in enumerate(search.names)},
-        losses=torch.stack(search.losses),
-    )
+    return rule
 
 
-class _Search:
-    """S starts in K unbounded coordinates, the direction of each, and what they have seen."""
-
-    def __init__(
-        self, rule: Rule, over: Sequence[str], starts: Sequence[Mapping[str, float]], *, device: str
-    ) -> None:
-        self.names = tuple(dict.fromkeys(over))
-        self.logit = torch.tensor([name in _LOGIT for name in self.names], device=device)
-        self.device = device
-        rows = [_begin(rule, start, self.names) for start in starts]
-        fixed = {name for start in starts for name in start if name not in self.names}
-        self.fixed = {
-            name: self._fixed(rule, starts, name) for name in sorted(fixed | {"lr"} - {*self.names})
-        }
-        self.at = self._inverse(torch.tensor(rows, dtype=torch.float64, device=device))
-        self.speed = torch.ones(len(rows), dtype=torch.float64, device=device)
-        self.best_at = self.at
-        # Until a training has been finite, the one thing to try is a smaller learning rate.
-        retreat = torch.tensor([-4.0 * (name == "lr") for name in self.names], dtype=torch.float64)
-        self.direction = retreat.to(device).expand_as(self.at)
-        self.best_loss = torch.full_like(self.speed, math.inf)
-        self.path: list[Tensor] = []
-        self.losses: list[Tensor] = []
-
-    def _fixed(self, rule: Rule, starts: Sequence[Mapping[str, float]], name: str) -> Tensor:
-        values = [start.get(name, rule.hyper.get(name)) for start in starts]
-        if any(isinstance(v, bool) or not isinstance(v, float | int) for v in values):
-            raise VhatError(f"every start must give {name}, as a number")
-        return torch.tensor(values, dtype=torch.float64, device=self.device)
-
-    def _inverse(self, values: Tensor) -> Tensor:
-        return torch.where(self.logit, torch.logit(values), values.log())
-
-    def values(self) -> Tensor:
-        """The hyperparameters `[S, K]`."""
-        return torch.where(self.logit, torch.sigmoid(self.at), self.at.exp())
-
-    def hyper(self, *, repeats: int) -> dict[str, Any]:
-        """`[S * repeats]` of each, start by start."""
-        tuned = dict(zip(self.names, self.values().unbind(dim=1), strict=True))
-        return {name: v.repeat_interleave(repeats) for name, v in {**self.fixed, **tuned}.items()}
-
-    def move(self, loss: Tensor, gradients: Mapping[str, Tensor], *, rate: float) -> None:
-        """Note the losses `[S * repeats]`, and go where the next round is to be tried."""
-        starts, values = len(self.speed), self.values()
-        mean = loss.double().view(starts, -1).mean(dim=1)
-        slope = torch.stack([gradients[name] for name in self.names], dim=1)
-        slope = slope.view(starts, -1, len(self.names)).mean(dim=1)
-        slope = slope * torch.where(self.logit, values * (1 - values), values)
-        length = slope.norm(dim=1, keepdim=True)
-        self.path.append(values)
-        self.losses.append(mean)
-        better = length[:, 0].isfinite() & (mean < self.best_loss)
-        seen = self.best_loss.isfinite()
-        self.best_loss = torch.where(better, mean, self.best_loss)
-        self.best_at = torch.where(better[:, None], self.at, self.best_at)
-        down = -slope / length.clamp(min=torch.finfo(torch.float64).tiny)
-        self.direction = torch.where(better[:, None], down, self.direction)
-        # The first finite training sets the pace; before it, retreats grow.
-        pace = torch.where(better, 1.5 * self.speed, self.speed / 2).clamp(max=_LONGEST)
-        self.speed = torch.where(better & ~seen, 1.0, torch.where(seen, pace, 1.5 * self.speed))
-        self.at = self.best_at + rate * self.speed[:, None] * self.direction
-        # Where exp and sigmoid still give numbers inside the hyperparameters' ranges.
-        self.at = torch.where(self.logit, self.at.clamp(-30.0, 30.0), self.at.clamp(-230.0, 230.0))
-
-    def best(self) -> dict[str, float]:
-        """The best setting of all starts and rounds, fixed hyperparameters among it."""
-        if not bool(self.best_loss.isfinite().any()):
-            raise VhatError("every training diverged: start from smaller learning rates")
-        start = int(self.best_loss.argmin())
-        self.at = self.best_at
-        tuned = dict(zip(self.names, self.values()[start].tolist(), strict=True))
-        return {**{name: float(value[start]) for name, value in self.fixed.items()}, **tuned}
+def _held(rule: Rule, space: Space, fixed: Mapping[str, float]) -> dict[str, float]:
+    """The hyperparameters that stay, and nothing that is tuned."""
+    for name in fixed:
+        if name != "lr" and name not in rule.hyper:
+            raise VhatError(nearest(name, ("lr", *rule.hyper), kind=f"hyperparameter of {rule.name}"))
+        if name in space.names:
+            raise VhatError(f"{name} is both tuned and held fixed; leave one out")
+    if "lr" not in (*space.names, *fixed):
+        raise VhatError("the learning rate lr must be tuned or held fixed")
+    return dict(fixed)
 
 
-def _begin(rule: Rule, start: Mapping[str, float], names: Sequence[str]) -> list[float]:
-    """Where a start begins, in its own units."""
-    found = []
-    for name in names:
-        value = start.get(name, rule.hyper.get(name))
-        top = 1.0 if name in _LOGIT else math.inf
-        if isinstance(value, bool) or not isinstance(value, float | int):
-            if name != "lr" and name not in rule.hyper:
-                raise VhatError(nearest(name, ("lr", *rule.hyper), kind=f"hyperparameter of {rule.name}"))
-            raise VhatError(f"{rule.name}: cannot tune {name} from {value!r}; a start must give a number")
-        if not 0 < value < top:
-            raise VhatError(f"{rule.name}: {name} must start between 0 and {top:g}, got {value:g}")
-        found.append(float(value))
-    return found
+def _starts(space: Space, starts: int | Sequence[Mapping[str, float]]) -> Tensor:
+    """Points of the unit cube `[S, K]`."""
+    count = starts if isinstance(starts, int) else len(starts)
+    if count < 1:
+        raise VhatError("descent needs at least one start")
+    if isinstance(starts, int):
+        return spread_starts(len(space.names), starts)
+    return torch.stack([space.point(start) for start in starts])

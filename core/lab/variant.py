@@ -13,7 +13,8 @@ from types import MappingProxyType
 from torch import Tensor
 
 from core.lab.errors import VhatError, nearest
-from core.optim.play import PlayScheme, Simultaneous
+from core.optim.adjustments import Adjustment
+from core.optim.play import Adjusted, PlayScheme, Simultaneous
 from core.optim.rules import RULES, Rule
 
 Setting = Mapping[str, float]
@@ -67,7 +68,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Variant:
-    """A rule with its settings and play scheme, under a name.
+    """A rule with its settings, play scheme and field adjustment, under a name.
 
     Attributes:
         name: as shown; the same name has the same colour in every figure.
@@ -77,6 +78,7 @@ class Variant:
         tune: further hyperparameters tuned together with `lr`, each with its values in ascending order.
         schedule: multiplies `lr`; a function of the step, counted from 0.
         play: who steps when, on which sample.
+        adjust: what is done to the field before the rule sees it; for problems with a differentiable field.
         control: True for a variant that removes the supposed cause.
         note: for a control, what it removes; one phrase.
     """
@@ -88,6 +90,7 @@ class Variant:
     tune: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     schedule: Schedule | None = None
     play: PlayScheme = field(default_factory=Simultaneous)
+    adjust: Adjustment | None = None
     control: bool = False
     note: str = ""
 
@@ -118,6 +121,11 @@ class Variant:
         assert not isinstance(self.rule, str)
         return self.rule
 
+    @property
+    def scheme(self) -> PlayScheme:
+        """The play scheme, on the adjusted field if it is adjusted."""
+        return self.play if self.adjust is None else Adjusted(self.adjust, self.play)
+
     def settings(self, grid: Grid) -> tuple[dict[str, float], ...]:
         """Every combination of the learning rates of `grid` and the tuned hyperparameters, learning rate
         slowest."""
@@ -133,5 +141,5 @@ class Variant:
             "rule": self.update_rule.name,
             "hyper": {k: str(v) for k, v in sorted({**self.update_rule.hyper, **self.hyper}.items())},
             "schedule": repr(self.schedule),
-            "play": repr(self.play),
+            "play": repr(self.scheme),
         }

@@ -33,14 +33,19 @@ def edited(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, tuple[str, str
         return text
 
     monkeypatch.setattr(Path, "read_text", edited_text)
-    fingerprint._file_digest.cache_clear()
+    forget()
     yield edits
     monkeypatch.undo()
+    forget()
+
+
+def forget() -> None:
     fingerprint._file_digest.cache_clear()
+    fingerprint._imported.cache_clear()
 
 
 def digest(study: Study = canyon.STUDY, module: str = MODULE) -> str:
-    fingerprint._file_digest.cache_clear()
+    forget()
     return code_digest(study, module)
 
 
@@ -90,7 +95,15 @@ MOVES = [
     "core/lab/random.py",
     f"{MODULE.replace('.', '/')}.py",
 ]
-MOVES_NOTHING = ["core/domain.py", "core/cli.py", "core/lab/verdict.py", "core/studies/first_step.py"]
+MOVES_NOTHING = [
+    "core/domain.py",
+    "core/cli.py",
+    "core/lab/verdict.py",
+    "core/lab/figures/style.py",
+    "core/studies/first_step.py",
+    "core/problems/valleys.py",
+    "core/optim/torch_optim.py",
+]
 
 
 def appended(path: str, text: str) -> tuple[str, str]:
@@ -117,13 +130,11 @@ def test_files_that_compute_nothing_do_not_count(path: str, edited: dict[str, tu
     assert digest() == before
 
 
-def test_every_file_of_the_update_rules_counts(edited: dict[str, tuple[str, str]]) -> None:
+@pytest.mark.parametrize("name", ["adam", "rules", "rule", "ops", "controls", "scalars", "play/orders"])
+def test_the_update_rules_count(name: str, edited: dict[str, tuple[str, str]]) -> None:
     before = digest()
-    for path in sorted((ROOT / "core/optim").glob("*.py")):
-        edited.clear()
-        name = str(path.relative_to(ROOT))
-        edited[name] = appended(name, "\nUNHEARD_OF = 1\n")
-        assert digest() != before, name
+    edited[f"core/optim/{name}.py"] = appended(f"core/optim/{name}.py", "\nUNHEARD_OF = 1\n")
+    assert digest() != before
 
 
 def test_versions_of_packages_and_of_the_study_count(monkeypatch: pytest.MonkeyPatch) -> None:

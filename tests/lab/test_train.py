@@ -20,7 +20,8 @@ from core.lab.random import Keys
 from core.lab.run import Recording, Run
 from core.lab.train import Block, train
 from core.lab.variant import Variant
-from core.optim.play import Alternating, Extragradient, Optimistic
+from core.optim.adjustments import Consensus
+from core.optim.play import Alternating, Extragradient, Optimistic, PlayScheme, Simultaneous
 from core.optim.schedules import Cosine
 from tests.lab.bowls import Bilinear, Bowl
 
@@ -203,6 +204,18 @@ def test_play_schemes_follow_their_recursions(scheme: str, play: object) -> None
     assert same(run.rows([2, 3]), alone)
 
 
+def test_an_adjusted_variant_descends_along_the_adjusted_field() -> None:
+    """Consensus on the game xy: the field (y, -x) plus strength times (x, y)."""
+    run = run_of(
+        [Variant("plain", "sgd"), Variant("consensus", "sgd", adjust=Consensus(0.4))], problem=Bilinear()
+    )
+    assert run.path is not None
+    before, after = run.path[3:, :-1], run.path[3:, 1:]
+    field = np.stack([before[..., 1], -before[..., 0]], axis=-1) + 0.4 * before
+    np.testing.assert_allclose(after, before - 0.05 * field, rtol=1e-12, atol=1e-14)
+    assert same(run.rows(slice(0, 3)), run_of([Variant("plain", "sgd")], problem=Bilinear()))
+
+
 def test_players_have_their_own_state() -> None:
     """A rule that normalises globally does so player by player: each moves by lr whatever the other's field
     is."""
@@ -238,6 +251,33 @@ def test_a_fresh_sample_of_extragradient_is_another_draw() -> None:
     assert fresh.params == pytest.approx(x.numpy(), rel=1e-5)
 
 
+class Counting(Bilinear):
+    """Counts the rows of all evaluations."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows = 0
+
+    def field(self, params: Tensor, keys: Keys, step: int) -> Field:
+        self.rows += len(params)
+        return super().field(params, keys, step)
+
+
+def test_the_shared_sample_is_the_first_of_those_that_ask_for_more() -> None:
+    """Two samples a round, for each of two seeds: the first is the batch's, the second one's own; no bit
+    differs."""
+    beside = Variant("plain", "adam")
+    for play in (Alternating(), Extragradient(), Extragradient(fresh_sample=True)):
+        other = Variant("other", "adam", play=play)
+        problem = Counting()
+        together = run_of([beside, other], seeds=2, steps=10, problem=problem)
+        assert problem.rows == 10 * (4 + 2)
+        alone = run_of([other], seeds=2, steps=10, problem=Bilinear())
+        assert together.params is not None
+        assert alone.params is not None
+        assert np.array_equal(together.params[2:], alone.params)
+
+
 def test_a_schedule_multiplies_the_rate() -> None:
     schedule = Cosine(25)
     run = run_of([Variant("s", "sgd", schedule=schedule)], problem=Bowl(dtype=torch.float64))
@@ -257,6 +297,29 @@ def test_a_projection_is_applied_after_each_step() -> None:
     assert run.path is not None
     assert run.path[:, 1:].min() == 0.5
     assert run.path[:, 1:].max() <= 1.0
+
+
+@pytest.mark.parametrize("players", [(slice(0, 3),), (slice(0, 1), slice(1, 3))])
+@pytest.mark.parametrize("play", [Simultaneous(), Alternating()])
+def test_a_projection_may_be_taken_in_the_rules_metric(players: tuple[slice, ...], play: PlayScheme) -> None:
+    seen: list[Tensor | None] = []
+
+    class InMetric(Bowl):
+        projects_in_metric = True
+
+        def project(self, params: Tensor, metric: Tensor | None) -> Tensor:
+            seen.append(metric)
+            return params
+
+    problem = InMetric()
+    problem.players = players  # type: ignore[attr-defined]
+    run_of([Variant("s", "sgd", play=play)], problem=problem)
+    assert seen
+    assert all(metric is None for metric in seen)
+    seen.clear()
+    run = run_of([Variant("a", "adam", {"beta1": 0.0, "eps": 0.0}, play=play)], problem=problem)
+    assert run.path is not None
+    assert all(metric is not None and metric.shape == run.path[:, 0].shape for metric in seen)
 
 
 @given(st.integers(1, 300), st.integers(1, 80), st.sampled_from(["linear", "log"]))

@@ -1,134 +1,129 @@
-"""Hypergradient descent: it finds what a closed form says is best, beats a grid of the same cost, and refuses
-in one line."""
+"""Tuning: descent finds what a closed form says is best, every method keeps its account, and nonsense is
+refused in one line."""
 
-import itertools
-from collections.abc import Mapping
 from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from core.lab.differentiable import objective_of
+from core.lab.differentiable import ProblemObjective
 from core.lab.errors import VhatError
 from core.lab.modules import problem_from
 from core.lab.problem import Field
 from core.lab.random import Keys
-from core.lab.tune import Tuned, tune
+from core.lab.tune import METHODS, Method, Tuned, tune
 from core.optim import RULES
-from core.optim.hypergradient import hypergradients
+from core.optim.hypergradient import Mode, hypergradients
 from core.optim.unroll import unroll
 from core.problems.quadratic import Canyon
-
-
-class Ridge:
-    """Ridge regression on mini-batches of keyed data, features of several scales; `loss` is that above the
-    optimum."""
-
-    dim = 5
-    scales = torch.tensor([3.0, 1.0, 1.0, 0.5, 0.2], dtype=torch.float64)
-
-    def _data(self, keys: Keys) -> tuple[Tensor, Tensor]:
-        x = keys.fold("x").normal(20, self.dim, dtype=torch.float64) * self.scales
-        y = x.sum(dim=2) + keys.fold("y").normal(20, dtype=torch.float64)
-        return x, y
-
-    def _hessian(self, x: Tensor) -> Tensor:
-        return x.mT @ x / x.shape[1] + 0.01 * torch.eye(self.dim, dtype=torch.float64)
-
-    def init(self, keys: Keys) -> Tensor:
-        return torch.zeros(len(keys), self.dim, dtype=torch.float64)
-
-    def field(self, params: Tensor, keys: Keys, step: int) -> Field:
-        x, y = self._data(keys)
-        batch = keys.fold("batch").at(step).integers(20, 10)
-        x, y = x.gather(1, batch[..., None].expand(-1, -1, self.dim)), y.gather(1, batch)
-        pull = (x * y[..., None]).mean(dim=1)
-        return Field((self._hessian(x) * params[:, None, :]).sum(dim=2) - pull)
-
-    def measure(self, params: Tensor, keys: Keys) -> Mapping[str, Tensor]:
-        x, y = self._data(keys)
-        hessian = self._hessian(x)
-        gap = params - torch.linalg.solve(hessian, (x * y[..., None]).mean(dim=1))
-        return {"loss": ((hessian * gap[:, None, :]).sum(dim=2) * gap).sum(dim=1) / 2}
 
 
 def test_the_best_rate_of_one_step_is_the_closed_form() -> None:
     r"""One step of descent on f = sum c u^2 / 2 leaves sum c u^2 (1 - lr c)^2 / 2, least at
     lr = sum c^2 u^2 / sum c^3 u^2, over the coordinates and the seeds."""
     problem, seeds = Canyon(4.0), 8
-    found = tune(problem, "sgd", over=("lr",), steps=1, measure="gap", rounds=60, seeds=seeds)
+    found = tune(problem, "sgd", over=("lr",), steps=1, measure="gap", budget=480, seeds=seeds)
     start = problem.init(Keys.of(range(seeds), study="tune"))
     curvature = torch.tensor([4.0, 1.0], dtype=torch.float64)
     best = (curvature**2 * start**2).sum() / (curvature**3 * start**2).sum()
     assert found.best["lr"] == pytest.approx(float(best), rel=1e-3)
 
 
-def settings_of(grid: Mapping[str, list[float]]) -> dict[str, list[float]]:
-    points = list(itertools.product(*grid.values()))
-    return {name: [point[k] for point in points] for k, name in enumerate(grid)}
-
-
-def test_it_beats_a_grid_of_the_same_cost_on_ridge() -> None:
-    """A hypergradient in segments costs about five plain trainings: 24 rounds against 120 points."""
-    problem, steps, seeds, rounds = Ridge(), 25, 4, 24
-    found = tune(problem, "adam", steps=steps, starts=({"lr": 1e-2},), rounds=rounds, seeds=seeds)
-    grid = settings_of(
-        {
-            "lr": [10 ** (k / 4 - 2.25) for k in range(10)],
-            "beta1": [0.0, 0.5, 0.9, 0.95],
-            "beta2": [0.9, 0.99, 0.999],
-        }
-    )
-    points = len(grid["lr"])
-    assert points == 5 * rounds
-    keys = Keys.of(range(seeds), study="tune", copies=points)
-    hyper = {k: torch.tensor(v, dtype=torch.float64).repeat_interleave(seeds) for k, v in grid.items()}
-    with torch.no_grad():
-        losses = unroll(
-            objective_of(problem, keys), RULES["adam"], problem.init(keys), hyper, steps=steps
-        ).loss
-    best = losses.view(points, seeds).mean(dim=1).min()
-    assert found.loss < float(best)
-
-
 def tuned(**changes: Any) -> Tuned:
-    arguments: dict[str, Any] = {"steps": 10, "measure": "gap", "rounds": 12, "seeds": 3, **changes}
+    arguments: dict[str, Any] = {"steps": 10, "measure": "gap", "budget": 96, "seeds": 3, **changes}
     return tune(Canyon(10.0, 30.0), arguments.pop("rule", "adam"), **arguments)
 
 
-def test_what_it_returns_hangs_together() -> None:
-    found = tuned()
-    assert found.losses.shape == (12, 2)
-    assert all(path.shape == (12, 2) for path in found.settings.values())
-    row, start = divmod(int(found.losses.argmin()), 2)
-    assert found.loss == float(found.losses.min())
-    assert found.best == {name: float(path[row, start]) for name, path in found.settings.items()}
-    assert found.loss < float(found.losses[0].min())
+@pytest.mark.parametrize("method", METHODS)
+def test_what_it_returns_hangs_together(method: Method) -> None:
+    found = tuned(method=method, fresh_seeds=8)
+    assert (
+        found.path.losses.shape
+        == {"hypergradient": (12, 1, 2), "grid": (96, 1, 1), "random": (96, 1, 1)}[method]
+    )
+    assert all(path.shape == found.path.losses.shape for path in found.path.settings.values())
+    assert found.cost == 96 == int(found.path.costs()[-1])
+    place = int(found.path.losses.argmin())
+    assert found.loss == float(found.path.losses.min())
+    assert found.best == {name: float(path.flatten()[place]) for name, path in found.path.settings.items()}
     keys, problem = Keys.of(range(3, 11), study="tune"), Canyon(10.0, 30.0)
     again = unroll(
-        objective_of(problem, keys, "gap"), RULES["adam"], problem.init(keys), found.best, steps=10
+        ProblemObjective(problem, keys, "gap"), RULES["adam"], problem.init(keys), found.best, steps=10
     )
-    assert torch.equal(found.fresh, again.loss)
+    torch.testing.assert_close(found.fresh, again.loss)
     assert "short-horizon bias" in str(found)
+    mean, low, high = found.interval
+    assert mean == pytest.approx(float(found.fresh.mean()))
+    assert low <= mean <= high
+
+
+@pytest.mark.parametrize("method", METHODS)
+@given(budget=st.integers(8, 200))
+@settings(max_examples=15, deadline=None)
+def test_no_method_pays_more_than_its_budget_or_wastes_a_third_of_it(method: Method, budget: int) -> None:
+    found = tuned(method=method, budget=budget, steps=1, seeds=2, fresh_seeds=2)
+    assert found.cost <= budget
+    least = 8 * (budget // 8) if method == "hypergradient" else 2 * budget / 3
+    assert found.cost >= least
+
+
+def test_an_account_is_of_trainings_that_took_place() -> None:
+    """Evaluations of the field: one a step of a plain training, two a step in segments; going back through
+    them is the rest of the price."""
+
+    class Counted(Canyon):
+        rows = 0
+
+        def field(self, params: Tensor, keys: Keys, step: int) -> Field:
+            self.rows += len(params)
+            return super().field(params, keys, step)
+
+    def evaluations(method: Method, mode: Mode = "segments") -> float:
+        problem = Counted(10.0, 30.0)
+        found = tune(
+            problem,
+            "adam",
+            steps=9,
+            measure="gap",
+            budget=96,
+            seeds=3,
+            fresh_seeds=2,
+            method=method,
+            mode=mode,
+        )
+        return (problem.rows - 2 * 9) / (9 * 3 * found.cost)
+
+    assert evaluations("grid") == evaluations("random") == 1.0
+    assert evaluations("hypergradient", "reverse") == pytest.approx(1 / 3)
+    assert evaluations("hypergradient", "segments") == pytest.approx(2 / 4)
 
 
 def test_starts_do_not_touch_each_other() -> None:
-    alone = tuned(starts=({"lr": 1e-2},))
-    beside = tuned(starts=({"lr": 1e-2}, {"lr": 0.3, "beta1": 0.5}))
-    assert torch.equal(alone.losses[:, 0], beside.losses[:, 0])
+    alone = tuned(starts=({"lr": 1e-2},), budget=48)
+    beside = tuned(starts=({"lr": 1e-2}, {"lr": 0.3, "beta1": 0.5}), budget=96)
+    assert torch.equal(alone.path.losses[..., 0], beside.path.losses[..., 0])
 
 
-def test_other_hyperparameters_of_a_start_stay_fixed() -> None:
-    found = tuned(over=("lr", "eps"), starts=({"lr": 1e-2, "eps": 1e-3, "beta1": 0.5},))
-    assert found.best["beta1"] == 0.5
-    assert found.best["eps"] != 1e-3
+def test_hyperparameters_that_are_held_fixed_stay() -> None:
+    for method in METHODS:
+        found = tuned(over=("lr", "eps"), fixed={"beta1": 0.5}, method=method)
+        assert found.best["beta1"] == 0.5
+        assert set(found.path.settings) == {"lr", "eps"}
 
 
 def test_a_start_that_diverges_comes_back() -> None:
-    found = tuned(rule="sgd", over=("lr",), starts=({"lr": 1e40},), rounds=40)
-    assert not bool(found.losses[0].isfinite())
+    found = tuned(rule="sgd", over=("lr",), starts=({"lr": 1e40},), budget=160)
+    assert not bool(found.path.losses[0].isfinite())
     assert found.loss < 1.0
+
+
+def test_a_best_value_at_an_end_of_its_range_is_said() -> None:
+    found = tuned(method="random", over=("lr",), ranges={"lr": (1e-6, 1e-5)})
+    assert found.edge == ("lr",)
+    assert "At an end of its range: lr" in str(found)
 
 
 @pytest.mark.parametrize(
@@ -136,16 +131,27 @@ def test_a_start_that_diverges_comes_back() -> None:
     [
         ({"rule": "adem"}, "unknown update rule 'adem'; did you mean 'adam'"),
         ({"over": ("beta3",)}, "unknown hyperparameter of adam 'beta3'; did you mean"),
-        ({"over": ("amsgrad",)}, "cannot tune amsgrad from False"),
-        ({"over": ("weight_decay",)}, "weight_decay must start between 0 and inf, got 0"),
+        ({"over": ()}, "at least one hyperparameter"),
+        ({"over": ("lr", "amsgrad")}, "cannot tune amsgrad, which is not a number"),
+        ({"over": ("beta1",)}, "lr must be tuned or held fixed"),
+        ({"fixed": {"lr": 0.1}}, "lr is both tuned and held fixed"),
+        ({"fixed": {"beta3": 0.1}}, "unknown hyperparameter of adam 'beta3'"),
+        ({"fixed": {"eps": -1.0}}, "cannot tune: adam: eps must be"),
+        ({"ranges": {"lr": (0.1, 0.01)}}, "range of lr must lie between 0 and inf, the lower bound first"),
+        ({"ranges": {"beta1": (0.1, 1.0)}}, "range of beta1 must lie between 0 and 1"),
+        ({"ranges": {"eps": (0.1, 1.0)}}, "range is given for eps, which is not tuned"),
         ({"starts": ({"lr": 0.1, "beta1": 1.0},)}, "beta1 must start between 0 and 1, got 1"),
-        ({"starts": ({"beta1": 0.5},)}, "a start must give a number"),
-        ({"starts": ({"lr": 0.1, "eps": 1e-3}, {"lr": 0.1, "eps": "small"})}, "every start must give eps"),
+        ({"starts": ({"eps": 0.5},)}, "a start gives eps, which is not tuned"),
+        ({"starts": 0}, "at least one start"),
+        ({"method": "gird"}, "unknown method 'gird'; did you mean 'grid'"),
+        ({"mode": "backward"}, "unknown mode 'backward'"),
         ({"seeds": 1}, "at least two seeds"),
         ({"measure": "gop"}, "unknown measure 'gop'; did you mean 'gap'"),
-        ({"steps": 0}, "cannot tune: steps"),
+        ({"steps": 0}, "needs steps, a budget and a rate, got 0"),
+        ({"budget": 7}, "a budget of 7 does not pay one from each of 2 starts"),
+        ({"rule": "sgd", "over": ("lr",), "starts": ({"lr": 1e99},), "budget": 4}, "every training diverged"),
         (
-            {"rule": "sgd", "over": ("lr",), "starts": ({"lr": 1e300},), "rounds": 1},
+            {"rule": "sgd", "over": ("lr",), "ranges": {"lr": (1e99, 1e100)}, "method": "random"},
             "every training diverged",
         ),
     ],
@@ -180,7 +186,7 @@ def test_the_objective_of_a_module_is_its_problem_with_derivatives(batch_size: i
     problem = problem_from(module, squared_error, (x, y), test_data=(x[:5], y[:5]), batch_size=batch_size)
     params = problem.init(keys)
     for measure in ("loss", "test_loss"):
-        objective = objective_of(problem, keys, measure)
+        objective = ProblemObjective(problem, keys, measure)
         for step in range(3):
             torch.testing.assert_close(
                 objective.field(params, step), problem.field(params, keys, step).values
@@ -193,7 +199,7 @@ def test_the_objective_of_a_module_is_its_problem_with_derivatives(batch_size: i
     )
     torch.testing.assert_close(found.gradients["lr"], (up - down) / 2e-6, rtol=1e-6, atol=1e-9)
     with pytest.raises(VhatError, match="unknown measure 'lost'"):
-        objective_of(problem, keys, "lost")
+        ProblemObjective(problem, keys, "lost").loss(params)
 
 
 def test_a_projection_is_kept() -> None:
@@ -203,5 +209,7 @@ def test_a_projection_is_kept() -> None:
 
     keys = Keys.of(range(2))
     problem = Ball()
-    end = unroll(objective_of(problem, keys, "gap"), RULES["sgd"], problem.init(keys), {"lr": 1e-3}, steps=3)
+    end = unroll(
+        ProblemObjective(problem, keys, "gap"), RULES["sgd"], problem.init(keys), {"lr": 1e-3}, steps=3
+    )
     torch.testing.assert_close(end.params.norm(dim=1), torch.ones(2, dtype=torch.float64))

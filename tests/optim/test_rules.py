@@ -355,7 +355,7 @@ def test_the_registry_and_defaults_cannot_be_changed() -> None:
     [
         ("adam", {"lr": -0.1}, r"adam: lr must be a number in \[0, inf\), got -0.1"),
         ("adam", {"lr": math.nan}, r"adam: lr must be a number in \[0, inf\), got nan"),
-        ("adam", {"lr": 0.1, "beta1": 1.0}, r"adam: beta1 must be a number in \[0, 1\), got 1.0"),
+        ("adam", {"lr": 0.1, "beta1": 1.0}, r"adam: beta1 must be a number in \(-1, 1\), got 1.0"),
         ("adam", {"lr": torch.tensor([0.1, -1.0])}, r"adam: lr must be .* got -1.0 in row 1"),
         ("adam", {"lr": "fast"}, r"adam: lr must be a number in \[0, inf\), got 'fast'"),
         ("adamw", {"lr": 0.1, "weight_decay": math.inf}, r"adamw: weight_decay must be"),

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.optim import optimizer as torch_steps
 from torch.testing._internal import common_optimizers as torch_inputs
 
 from core.optim import torch_optim as ours
@@ -295,6 +296,63 @@ def test_the_fused_kernel_agrees_to_rounding() -> None:
             reference.step()
         for a, b in zip(modules[0].parameters(), modules[1].parameters(), strict=True):
             torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_the_fused_kernel_is_given_what_torch_gives_it() -> None:
+    """Contiguous parameters and gradients: the kernel's own bits; other memory: those of the formula."""
+    starts = [torch.randn(3, 5), torch.randn(7), torch.randn(300, 300)]
+    ours_, theirs = ([nn.Parameter(s.clone()) for s in starts] for _ in range(2))
+    optimizers = [ours.Adam(ours_, fused=True), torch.optim.Adam(theirs, fused=True)]
+    for step in range(10):
+        generator = torch.Generator().manual_seed(step)
+        for a, b in zip(ours_, theirs, strict=True):
+            a.grad = torch.randn(a.shape, generator=generator)
+            b.grad = a.grad.clone()
+        for optimizer in optimizers:
+            optimizer.step()
+        assert all(torch.equal(a, b) for a, b in zip(ours_, theirs, strict=True))
+        assert_same_state(*optimizers)
+    for matrix in (theirs[0], theirs[2]):
+        plain, fused = (nn.Parameter(matrix.detach().clone()) for _ in range(2))
+        for p in (plain, fused):
+            p.grad = torch.randn(p.shape[::-1], generator=torch.Generator().manual_seed(0)).mT
+        ours.Adam([plain]).step()
+        ours.Adam([fused], fused=True).step()
+        assert torch.equal(plain, fused)
+
+
+def test_hooks_and_the_profiler_see_a_step_as_they_see_torchs() -> None:
+    seen: list[list[Any]] = []
+    for library in (ours, torch.optim):
+        parameter = nn.Parameter(torch.ones(2))
+        parameter.grad = torch.ones(2)
+        optimizer = library.Adam([parameter], lr=0.1)
+        calls: list[Any] = []
+
+        def before(own: Any, args: Any, kwargs: Any, calls: list[Any] = calls) -> None:
+            calls.append(("before", len(args), dict(kwargs), own.param_groups[0]["params"][0].sum().item()))
+
+        def after(own: Any, args: Any, kwargs: Any, calls: list[Any] = calls) -> None:
+            calls.append(("after", len(args), dict(kwargs), own.param_groups[0]["params"][0].sum().item()))
+
+        handles = [
+            optimizer.register_step_pre_hook(before),
+            optimizer.register_step_post_hook(after),
+            torch_steps.register_optimizer_step_pre_hook(before),
+            torch_steps.register_optimizer_step_post_hook(after),
+        ]
+        optimizer.step()
+        optimizer.step(lambda: 1.0)
+        for handle in handles:
+            handle.remove()
+        optimizer.step()
+        with torch.autograd.profiler.profile() as profile:
+            optimizer.step()
+        records = [e.name for e in profile.function_events if e.name.startswith("Optimizer.step")]
+        seen.append([calls, records])
+    assert seen[0] == seen[1]
+    assert len(seen[0][0]) == 8
+    assert seen[0][1] == ["Optimizer.step#Adam.step"]
 
 
 def test_normalized_steps_have_length_lr_over_all_parameters() -> None:

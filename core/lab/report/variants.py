@@ -48,7 +48,8 @@ def _rule(variant: Variant) -> str:
 
 
 def _play(variant: Variant) -> str:
-    return repr(variant.play).replace("()", "").lower()
+    adjusted = "" if variant.adjust is None else f", field: {variant.adjust!r}"
+    return (repr(variant.play) + adjusted).replace("()", "").lower()
 
 
 def _tuned(tuned: Tuned) -> str:

@@ -1,3 +1,3 @@
-"""Two-player games: closed-form bilinear games and small generative adversarial networks, as problems of the
-lab.
+"""Two-player games as problems of the lab: bilinear and matrix games, the Dirac-GAN, small GANs, and games of
+one's own.
 """

@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
 import torch
@@ -20,8 +19,9 @@ from torch import Tensor
 
 from core.lab.problem import Field
 from core.lab.random import Keys
+from games.noise import Noise, noisy, sphere
 
-Noise = Literal["none", "additive", "multiplicative"]
+__all__ = ["BilinearGame", "Noise"]
 
 
 @dataclass(frozen=True)
@@ -84,18 +84,20 @@ class BilinearGame:
         left, right = (np.linalg.qr(rng.standard_normal((self.size, self.size)))[0] for _ in range(2))
         return torch.from_numpy((left * singular) @ right.T).to(self.device)
 
+    @cached_property
+    def _quarter_turn(self) -> Tensor:
+        return torch.tensor([1.0, -1.0], dtype=torch.float64, device=self.device)
+
     def init(self, keys: Keys) -> Tensor:
         """`[R, 2d]` float64, uniform on the sphere of the game's radius."""
-        direction = keys.fold("start").normal(self.dim, dtype=torch.float64)
-        length = direction.square().sum(dim=1, keepdim=True).sqrt()
-        return self.radius * direction / length
+        return sphere(keys, self.dim, self.radius)
 
     def mean_field(self, params: Tensor) -> Tensor:
         """`[R, 2d]`, without noise."""
-        x, y = (params[:, p] for p in self.players)
         if self.size == 1:
-            values = torch.cat([y, -x], dim=1)
+            values = params.flip(1) * self._quarter_turn.to(params)
         else:
+            x, y = (params[:, p] for p in self.players)
             payoff = self.payoff.to(params.dtype).expand(len(params), -1, -1)
             towards_x = torch.bmm(y[:, None], payoff.transpose(1, 2))[:, 0]
             values = torch.cat([towards_x, -torch.bmm(x[:, None], payoff)[:, 0]], dim=1)
@@ -103,11 +105,12 @@ class BilinearGame:
 
     def field(self, params: Tensor, keys: Keys, step: int) -> Field:
         """A sample of the field; unbiased."""
-        values = self.mean_field(params)
-        if self.noise == "none":
-            return Field(values)
-        drawn = self.noise_scale * keys.fold("noise").at(step).normal(self.dim, dtype=params.dtype)
-        return Field(values + drawn if self.noise == "additive" else values * (1.0 + drawn))
+        return Field(noisy(self.mean_field(params), keys, step, self.noise, self.noise_scale))
+
+    @property
+    def equilibrium(self) -> Tensor:
+        """`[2d]`: the origin."""
+        return torch.zeros(self.dim, dtype=torch.float64, device=self.device)
 
     def measure(self, params: Tensor, keys: Keys) -> Mapping[str, Tensor]:  # noqa: ARG002
         """`distance` to the equilibrium; for d = 1 also `angle` in (-pi, pi], counted from the axis of x to

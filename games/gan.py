@@ -1,13 +1,17 @@
 """A small generative adversarial network (Goodfellow et al. 2014), R of them at once.
 
-The generator maps latents to points of the plane, the discriminator gives a point one number D(x), its logit
-of being real. Both descend a loss of their own; x real, z latent, s = softplus:
+The generator maps latents to points, the discriminator gives a point one number D(x), its logit of being
+real. Both descend a loss of their own; x real, z latent, s = softplus:
 
     discriminator            E[s(-D(x))] + E[s(D(G(z)))]
     generator, nonsaturating E[s(-D(G(z)))]
     generator, saturating    -E[s(D(G(z)))]
 
     wasserstein              E[D(G(z))] - E[D(x)]  and  -E[D(G(z))]
+
+To the discriminator's loss the penalty R1 (Mescheder et al. 2018), (gamma / 2) E[|D'(x)|^2], may be added. As
+the networks are linear between their kinks, its gradient is one more pass forward: of D'(x) through the
+layers without biases.
 
 The field holds both players' gradients on the same sample. One backward pass of the discriminator serves
 both: it is linear in the derivative of the loss by the logit, one number a sample, and the two losses differ
@@ -20,18 +24,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import field as default
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
 
+from core.lab.errors import VhatError
 from core.lab.problem import Field
 from core.lab.random import Keys
 from games.mixtures import Mixture, Shape
-from games.networks import MLP
+from games.networks import MLP, Layer
 
 Loss = Literal["nonsaturating", "saturating", "wasserstein"]
-
 
 _ROWS_AT_ONCE = 32
 """More replicas than this are taken in parts, whose activations stay in the processor's cache."""
@@ -42,6 +46,23 @@ def _row_parts(rows: Tensor) -> Sequence[Tensor]:
     return torch.tensor_split(rows, max(1, len(rows) // _ROWS_AT_ONCE))
 
 
+class Law(Protocol):
+    """What a generator is to learn: points to draw from, and a judge of generated ones."""
+
+    @property
+    def dim(self) -> int:
+        """Numbers a point."""
+
+    def sample(self, keys: Keys, n: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        """`[R, n, dim]`: n points a row."""
+
+    def mass(self, samples: Tensor) -> Tensor:
+        """`[R, K]`: the share of samples `[R, n, dim]` that belong to each of the law's modes."""
+
+    def coverage(self, samples: Tensor) -> Mapping[str, Tensor]:
+        """How samples `[R, n, dim]` cover the law: `modes`, `quality` and what else it knows, `[R]` each."""
+
+
 def _softplus(x: Tensor) -> Tensor:
     """log(1 + exp(x)). Torch's own rounds the last elements of a tensor otherwise than those before."""
     return x.clamp(min=0.0) + torch.log1p((-x.abs()).exp())
@@ -49,7 +70,7 @@ def _softplus(x: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class GAN:
-    """Generator against discriminator on a mixture of Gaussians.
+    """Generator against discriminator on points of a law: a mixture of Gaussians, or images of digits.
 
     Parameters are float32 `[R, D]`: the generator's block, then the discriminator's.
 
@@ -59,26 +80,40 @@ class GAN:
         width, depth: units in each hidden layer and number of hidden layers, of both networks.
         batch: real points and latents a sample of the field.
         loss: of the pair of players, see the module's text.
+        r1: gamma, weight of the penalty R1 >= 0.
+        discriminator_width, discriminator_depth: where they differ from the generator's; None for the same.
         held_out: latents on which `measure` judges, drawn once a seed and never trained on.
         device: where parameters and keys live.
     """
 
-    data: Mixture = default(default_factory=Mixture)
+    data: Law = default(default_factory=Mixture)
     latent: int = 8
     width: int = 32
     depth: int = 2
     batch: int = 64
     loss: Loss = "nonsaturating"
+    r1: float = 0.0
+    discriminator_width: int | None = None
+    discriminator_depth: int | None = None
     held_out: int = 512
     device: str = "cpu"
 
+    def __post_init__(self) -> None:
+        sizes = (self.latent, self.width, self.depth, self.batch, self.held_out)
+        judge = (self.discriminator_width or 1, self.discriminator_depth or 1)
+        if min(*sizes, *judge) < 1 or self.r1 < 0.0:
+            raise VhatError(
+                f"a GAN needs sizes of at least 1 and r1 >= 0, got {sizes}, {judge} and {self.r1}"
+            )
+
     @cached_property
     def generator(self) -> MLP:
-        return MLP((self.latent, *[self.width] * self.depth, 2))
+        return MLP((self.latent, *[self.width] * self.depth, self.data.dim))
 
     @cached_property
     def discriminator(self) -> MLP:
-        return MLP((2, *[self.width] * self.depth, 1))
+        width, depth = self.discriminator_width or self.width, self.discriminator_depth or self.depth
+        return MLP((self.data.dim, *[width] * depth, 1))
 
     @property
     def dim(self) -> int:
@@ -98,7 +133,7 @@ class GAN:
         return torch.cat(parts, dim=1).to(self.device)
 
     def draw(self, keys: Keys, step: int) -> tuple[Tensor, Tensor]:
-        """The sample of a step: latents `[R, batch, latent]` and real points `[R, batch, 2]`."""
+        """The sample of a step: latents `[R, batch, latent]` and real points `[R, batch, dim]`."""
         now = keys.at(step)
         return now.fold("latent").normal(self.batch, self.latent), self.data.sample(
             now.fold("real"), self.batch
@@ -110,7 +145,7 @@ class GAN:
         return self.field_on(params, latents, real)
 
     def field_on(self, params: Tensor, latents: Tensor, real: Tensor) -> Field:
-        """The field on given latents `[R, B, latent]` and real points `[R, B, 2]`."""
+        """The field on given latents `[R, B, latent]` and real points `[R, B, dim]`."""
         parts = [self._field(*rows) for rows in zip(*map(_row_parts, (params, latents, real)), strict=True)]
         losses = {name: torch.cat([p.measures[name] for p in parts]) for name in parts[0].measures}
         return Field(torch.cat([p.values for p in parts]), losses)
@@ -128,9 +163,23 @@ class GAN:
 
         unit = self.discriminator.sensitivities(discriminator, judged, torch.ones_like(logits))
         by_discriminator = self.discriminator.gradient(judged, unit, slopes)
+        if self.r1 > 0.0:
+            steepness, by_penalty = self._penalty(discriminator, judged, unit, half)
+            by_discriminator = by_discriminator + by_penalty
+            judge = losses["loss_discriminator"]
+            losses = {**losses, "loss_discriminator": judge + steepness, "penalty": steepness}
         by_point = torch.bmm(unit[0][:, half:], discriminator[0].weight.transpose(1, 2))
         back = self.generator.sensitivities(generator, inputs, push * by_point)
         return Field(torch.cat([self.generator.gradient(inputs, back), by_discriminator], dim=1), losses)
+
+    def _penalty(
+        self, layers: Sequence[Layer], judged: Sequence[Tensor], unit: Sequence[Tensor], real: int
+    ) -> tuple[Tensor, Tensor]:
+        """R1 on the first `real` points of a batch, `[R]`, and its gradient `[R, size]`."""
+        inputs, back = [x[:, :real] for x in judged], [u[:, :real] for u in unit]
+        slope = torch.bmm(back[0], layers[0].weight.transpose(1, 2))
+        value = 0.5 * self.r1 * slope.square().sum((1, 2)) / real
+        return value, self.discriminator.slope_gradient(layers, inputs, back, (self.r1 / real) * slope)
 
     def _losses(self, real: Tensor, fake: Tensor) -> tuple[Mapping[str, Tensor], Tensor, Tensor]:
         """Losses `[R]`, and their derivatives by the logits.
@@ -156,7 +205,7 @@ class GAN:
         return {"loss_generator": fooled, "loss_discriminator": by_discriminator}, slopes, push
 
     def samples(self, params: Tensor, keys: Keys, n: int | None = None) -> Tensor:
-        """`[R, n, 2]` generated points on the held-out latents of each row's seed (`held_out` of them by
+        """`[R, n, dim]` generated points on the held-out latents of each row's seed (`held_out` of them by
         default).
         """
         latents = keys.fold("held-out").normal(n or self.held_out, self.latent, dtype=params.dtype)
@@ -164,7 +213,7 @@ class GAN:
         return self.generator.forward(layers, latents)[1]
 
     def measure(self, params: Tensor, keys: Keys) -> Mapping[str, Tensor]:
-        """`modes` and `quality` of `Mixture.coverage`, on held-out latents."""
+        """What `Law.coverage` gives, on held-out latents: `modes`, `quality` and more."""
         return self.data.coverage(self.samples(params, keys))
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
 
-from core.optim.play import ONE_PLAYER, FieldFn, Players, PlayState, Simultaneous
+from core.optim.play import ONE_PLAYER, FieldFn, Moves, Players, PlayState, Simultaneous
 from core.optim.rule import Rule
-from core.optim.scalars import Scalar
 
 
 @dataclass(frozen=True)
@@ -32,16 +31,8 @@ class Joint(Simultaneous):
         """One state, whatever the players."""
         return super().init(params, rule, hyper)
 
-    def step(
-        self,
-        params: Tensor,
-        field: FieldFn,
-        state: PlayState,
-        rule: Rule,
-        *,
-        lr: Scalar,
-        hyper: Mapping[str, Any],
-        players: Players = ONE_PLAYER,  # noqa: ARG002
+    def turn(
+        self, params: Tensor, field: FieldFn, state: PlayState, moves: Moves
     ) -> tuple[Tensor, PlayState]:
         """One evaluation, one step of the whole."""
-        return super().step(params, field, state, rule, lr=lr, hyper=hyper)
+        return super().turn(params, field, state, replace(moves, players=ONE_PLAYER))

@@ -33,6 +33,8 @@ class Mixture:
     radius: float = 1.0
     std: float = 0.05
 
+    dim = 2
+
     @cached_property
     def modes(self) -> Tensor:
         """Centres, float64 `[K, 2]`."""

@@ -102,3 +102,27 @@ class MLP:
                 bias = torch.bmm(weights.transpose(1, 2), delta)[:, 0] if narrow else right.sum(1)
             parts += [torch.bmm(left.transpose(1, 2), right).flatten(1), bias]
         return torch.cat(parts, dim=1)
+
+    def slope_gradient(
+        self,
+        layers: Sequence[Layer],
+        inputs: Sequence[Tensor],
+        sensitivities: Sequence[Tensor],
+        direction: Tensor,
+    ) -> Tensor:
+        """`[R, size]`, the gradient by the parameters of the sum over samples of <direction, slope>, where a
+        sample's slope is the derivative of <cotangent, output> by its input.
+
+        Args:
+            inputs: as `forward` gave them.
+            sensitivities: as `sensitivities` gave them, for that cotangent.
+            direction: `[R, B, in]`, taken as constant; it need not lie where the slope does.
+        """
+        parts: list[Tensor] = []
+        along = direction
+        for number, (layer, delta) in enumerate(zip(layers, sensitivities, strict=True)):
+            parts += [torch.bmm(along.transpose(1, 2), delta).flatten(1), torch.zeros_like(delta[:, 0])]
+            if number + 1 < len(layers):
+                moved = torch.bmm(along, layer.weight)
+                along = torch.ops.aten.threshold_backward(moved, inputs[number + 1], 0)
+        return torch.cat(parts, dim=1)

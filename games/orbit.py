@@ -37,28 +37,6 @@ def alternating_invariant(params: Tensor, lr: float) -> Tensor:
     return x * x + y * y - lr * x * y
 
 
-def cycle_radius(beta1: float, beta2: float) -> float:
-    """Radius of the cycle of simultaneous Adam on xy, in units of the learning rate; NaN where averaging
-    gives none.
-
-    Averaged over a turn for eps = 0, with k = 1 - beta2 and small angle w a step. At radius r both second
-    moments are near r^2 / 2, so a step has length sqrt(2) lr and w = sqrt(2) lr / r. Three effects move log r
-    a step:
-
-    - the step is straight: + w^2 / 2;
-    - the first moment is the gradient of t = beta1 / (1 - beta1) steps ago: + t w^2;
-    - the second moments swing twice a turn and lag behind: y^2 is smoothed to (r^2 / 2)(1 - a sin 2p) near
-      phase p (the part that swings in step with y^2 does no work), with a = 2 w k / (k^2 + 4 w^2). The player
-      whose moment is behind steps too far inwards: - a w / 4 = - (w^2 / 2) k / (k^2 + 4 w^2).
-
-    They balance at w^2 = (k / (1 + 2 t) - k^2) / 4. Inside that radius w is larger and the path goes out,
-    outside it comes in. Without positive solution the damping cannot hold the drift at any radius.
-    """
-    k, lag = 1.0 - beta2, beta1 / (1.0 - beta1)
-    square = (k / (1.0 + 2.0 * lag) - k * k) / 4.0
-    return math.sqrt(2.0 / square) if square > 0.0 else math.nan
-
-
 def turning(distance: Array, angle: Array) -> tuple[Array, Array]:
     """Turns, and growth of log distance a turn, of paths that are recorded at every step.
 

@@ -3,6 +3,7 @@ ascent.
 """
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,10 +16,11 @@ from core.lab.random import Keys
 from core.lab.run import Recording
 from core.lab.train import Block, train
 from core.lab.variant import Variant
-from core.optim.play import Alternating, Extragradient, Optimistic
+from core.optim.adjustments import LOLA, Anticipating, Competitive, Consensus, SymplecticGradient
+from core.optim.play import Alternating, Extragradient, Lookahead, Optimistic, PlayScheme, Simultaneous
 from core.optim.rules import RULES
 from games.bilinear import BilinearGame
-from games.orbit import alternating_invariant, cycle_radius, descent_growth, descent_growth_per_turn, turning
+from games.orbit import alternating_invariant, descent_growth, descent_growth_per_turn, turning
 
 torch.set_num_threads(1)
 
@@ -194,23 +196,31 @@ def test_measured_growth_a_turn_is_the_closed_form() -> None:
     np.testing.assert_allclose(growth, descent_growth_per_turn(0.2), rtol=1e-11)
 
 
+@pytest.mark.parametrize("play", [Simultaneous(), Alternating(), Extragradient(), Lookahead(3)], ids=repr)
 @pytest.mark.parametrize(
-    ("rule", "hyper", "beta1", "beta2"),
+    "adjust",
     [
-        ("rmsprop", {"alpha": 0.99}, 0.0, 0.99),
-        ("adam", {"beta1": 0.5, "beta2": 0.99}, 0.5, 0.99),
-        ("adam", {"beta1": 0.9, "beta2": 0.996}, 0.9, 0.996),
+        None,
+        Consensus(0.3),
+        SymplecticGradient(),
+        Anticipating(),
+        LOLA(),
+        Competitive(),
+        Competitive(iterations=5, tolerance=1e-3),
     ],
+    ids=repr,
 )
-def test_adam_settles_on_the_predicted_cycle(
-    rule: str, hyper: dict[str, float], beta1: float, beta2: float
-) -> None:
-    lr, radius = 0.01, cycle_radius(beta1, beta2)
-    for start in (0.7, 1.4):
-        _, distance = _train(Variant("method", rule, hyper), lr, 6000, radius=start * radius * lr)
-        # The theory keeps the lowest order of the angle a step.
-        np.testing.assert_allclose(distance[:, -600:].mean(axis=1) / lr, radius, rtol=0.1)
-
-
-def test_no_cycle_where_damping_cannot_hold() -> None:
-    assert math.isnan(cycle_radius(0.9, 0.9))
+@pytest.mark.parametrize("size", [1, 5])
+def test_a_row_of_an_adjusted_batch_is_the_run_alone(adjust: Any, play: PlayScheme, size: int) -> None:
+    game = BilinearGame(
+        size=size, condition=3.0 if size > 1 else 1.0, noise="multiplicative", noise_scale=0.3
+    )
+    variant = Variant("adjusted", "adam", play=play, adjust=adjust)
+    keys, kept = Keys.of(range(9), study="rows"), Recording(points=1, params=True)
+    many = train(game, [Block(variant, slice(0, 9), {"lr": 0.05})], keys, steps=6, recording=kept)
+    pair = train(
+        game, [Block(variant, slice(0, 2), {"lr": 0.05})], keys.rows([7, 2]), steps=6, recording=kept
+    )
+    assert many.params is not None
+    assert pair.params is not None
+    np.testing.assert_array_equal(many.params[[7, 2]], pair.params)

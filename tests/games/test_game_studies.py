@@ -6,7 +6,10 @@ import math
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
+from core.lab.measurement import MeasurementResult
 from core.lab.random import Keys
 from core.lab.run import Run
 from core.lab.train import Block, train
@@ -15,10 +18,23 @@ from core.optim.rules import RULES
 from games.bilinear import BilinearGame
 from games.joint import Joint
 from games.orbit import descent_growth_per_turn
-from games.studies import gan_ring, orbits
+from games.studies import (
+    damping,
+    equilibrium,
+    equilibrium_settings,
+    gan_ring,
+    gan_settings,
+    gan_verdict,
+    limit_cycle,
+    limit_cycle_settings,
+    limit_cycle_verdict,
+    orbit_settings,
+    orbits,
+)
 
 torch.set_num_threads(1)
 KEYS = Keys.of(range(3), study="studies")
+STUDIES = [m.STUDY for m in (orbits, limit_cycle, damping, equilibrium, gan_ring)]
 
 
 @pytest.mark.parametrize("play", ["simultaneous", "alternating"])
@@ -30,7 +46,7 @@ def test_closed_forms_hold_to_rounding(play: str, lr: float) -> None:
 
 
 def test_turning_is_measured_at_every_rate() -> None:
-    cell = {"regime": "exact field", "variant": "GDA", "steps": 700}
+    cell = {"variant": "GDA", "steps": 700}
     found = {k: np.asarray(v) for k, v in orbits.measure_turning(cell, KEYS, device="cpu").items()}
     rates = np.array(orbits.RATES)
     np.testing.assert_array_equal(found["lr"], np.tile(rates, (3, 1)))
@@ -42,11 +58,60 @@ def test_turning_is_measured_at_every_rate() -> None:
     assert found["distance"].shape == (3, len(rates), found["step"].shape[1])
 
 
-def test_cycles_start_where_they_say() -> None:
-    for side, start in orbits.CYCLE_STARTS.items():
-        cell = {**orbits.CYCLES[0], "side": side, "start": start, "lr": orbits.CYCLE_RATE, "steps": 5}
-        found = orbits.measure_cycle(cell, KEYS, device="cpu")
-        np.testing.assert_allclose(np.asarray(found["start"]), start, rtol=1e-12)
+@pytest.mark.parametrize("name", list(orbit_settings.LINEAR))
+def test_linear_theory_is_seen_on_paths(name: str) -> None:
+    cell = {"variant": name, "rates": [0.1, 0.3], "steps": 40}
+    found = orbits.measure_theory(cell, KEYS, device="cpu")
+    np.testing.assert_allclose(found["observed"], found["predicted"], rtol=1e-6)
+
+
+def test_settled_radii_start_where_they_say() -> None:
+    """After no time at all the radius is the start's: half and twice what is predicted."""
+    cell = {
+        "scheme": "optimistic",
+        "beta1": [0.1, 0.6],
+        "beta2": 0.99,
+        "lr": 1e-3,
+        "eps": 0.0,
+        "noise": 0.0,
+        "steps": 1,
+    }
+    found = np.asarray(limit_cycle.measure_settled(cell, KEYS, device="cpu")["radius"])
+    start = np.array(limit_cycle_settings.predicted(cell)["start"])
+    assert start[0] == limit_cycle_settings.NO_CYCLE_START
+    sides = np.array(list(limit_cycle_settings.SIDES.values()))
+    np.testing.assert_allclose(found, np.tile(start[:, None] * sides, (3, 1, 1)), atol=1.0)
+
+
+def test_deviations_from_the_law_are_relative_and_keep_what_is_asked() -> None:
+    cell = {"scheme": "simultaneous", "beta1": [0.0, 0.9], "beta2": 0.99, "eps": 0.0, "noise": 0.0}
+    radius = np.array(limit_cycle_settings.predicted(cell)["radius"])
+    measured = np.stack([radius * 1.1, radius * 0.8], axis=1)[None].repeat(2, axis=0)
+    found = MeasurementResult((cell,), ({"radius": measured},))
+    for side, expected in enumerate((0.1, 0.2)):
+        both = limit_cycle_verdict.deviations(found, side, lambda _: True)
+        np.testing.assert_allclose(both, np.full((2, 2), expected))
+        assert limit_cycle_verdict.deviations(found, side, lambda kc: kc < 0.05).shape == (2, 1)
+
+
+@given(st.integers(0, 1000))
+def test_average_iterates_are_means_without_the_start(seed: int) -> None:
+    points = np.random.default_rng(seed).uniform(size=(2, 7, 3))
+    found = equilibrium.average_iterates(points.copy())
+    np.testing.assert_allclose(found[:, 0], points[:, 0])
+    for t in range(1, 7):
+        np.testing.assert_allclose(found[:, t], points[:, 1 : t + 1].mean(axis=1))
+
+
+def test_exploitability_of_averages_is_that_of_strategies() -> None:
+    """Uniform play is the equilibrium of rock-paper-scissors; GDA's average tends to it in either form."""
+    for regime in ("rock-paper-scissors, projection", "rock-paper-scissors, softmax"):
+        cell = {"regime": regime, "method": "GDA", "steps": 300}
+        found = equilibrium.measure_exploitability(cell, KEYS, device="cpu")
+        column = int(np.argmin(np.abs(np.array(equilibrium_settings.RATES) - 0.316228)))
+        average = np.asarray(found["average exploitability"])[:, column]
+        assert average.shape == (3, np.asarray(found["step"]).shape[1])
+        assert (average[:, -1] < 0.5 * average[:, 0]).all()
 
 
 def test_joint_play_couples_the_players() -> None:
@@ -80,21 +145,38 @@ def test_a_shared_second_moment_follows_the_closed_form() -> None:
     )
 
 
+def _masses(near: list[list[float]]) -> Run:
+    """A run of one replica with two modes, whose masses are given."""
+    table = np.array(near)
+    curves = {f"mass {k}": table[None, :, k] for k in range(table.shape[1])}
+    return Run(np.arange(len(table)), curves, np.array([-1]))
+
+
 def test_churn_counts_gains_and_losses_of_the_second_half() -> None:
     modes = np.array([[0, 8, 0, 4, 5, 4, 6], [0, 0, 0, 8, 8, 8, 8]], dtype=np.float64)
     run = Run(np.arange(7), {"modes": modes}, np.array([-1, -1]))
-    np.testing.assert_allclose(gan_ring.churn(run), [4 / 3, 0.0])
+    np.testing.assert_allclose(gan_verdict.churn(run), [4 / 3, 0.0])
+
+
+def test_a_mode_is_regained_when_it_was_covered_before() -> None:
+    run = _masses([[0.0, 0.5], [0.5, 0.0], [0.0, 0.4], [0.0, 0.0], [0.3, 0.3], [0.3, 0.3]])
+    assert gan_verdict.regained(run).tolist() == [3.0]  # the second mode twice, the first once
+
+
+def test_mass_moved_is_the_total_variation_between_records() -> None:
+    run = _masses([[0.0, 1.0], [0.5, 0.5], [0.5, 0.5], [1.0, 0.0]])
+    np.testing.assert_allclose(gan_verdict.mass_moved(run), [0.5])
 
 
 def test_frames_show_generated_points() -> None:
     cell = {"variant": "Adam", "lr": 1e-3, "steps": 10}
     found = gan_ring.measure_frames(cell, Keys.of(range(2)), device="cpu")
-    assert tuple(found["samples"].shape) == (2, gan_ring.FRAME_TIMES, 512, 2)
+    assert tuple(found["samples"].shape) == (2, gan_settings.FRAME_TIMES, 512, 2)
     assert np.asarray(found["step"])[0].tolist() == [2, 4, 6, 8, 10]
     assert np.isfinite(np.asarray(found["samples"])).all()
 
 
-@pytest.mark.parametrize("study", [orbits.STUDY, gan_ring.STUDY], ids=lambda s: s.id)
+@pytest.mark.parametrize("study", STUDIES, ids=lambda s: s.id)
 def test_plans_are_complete_and_their_work_is_plain_data(study: object) -> None:
     assert set(study.plans) == {"tiny", "quick", "full"}  # type: ignore[attr-defined]
     for plan in study.plans.values():  # type: ignore[attr-defined]
@@ -104,4 +186,5 @@ def test_plans_are_complete_and_their_work_is_plain_data(study: object) -> None:
                 assert shard.cost > 0
     reporting = study.plans["quick"].reporting_seeds  # type: ignore[attr-defined]
     assert reporting >= 16
-    assert study.plans["quick"].tuning_seeds >= 8  # type: ignore[attr-defined]
+    tuning = study.plans["quick"].tuning_seeds  # type: ignore[attr-defined]
+    assert tuning >= 8 or study in (orbits.STUDY, limit_cycle.STUDY)  # these tune nothing

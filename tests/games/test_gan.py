@@ -2,8 +2,10 @@
 cases.
 """
 
+import dataclasses
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -14,6 +16,8 @@ from core.lab.random import Keys
 from core.lab.run import Recording
 from core.lab.train import Block, train
 from core.lab.variant import Variant
+from core.optim.adjustments import Consensus
+from core.optim.linearized import Linearized
 from core.optim.play import Alternating
 from games.gan import GAN, Loss, mixture_gan
 from games.mixtures import Mixture, energy_distance
@@ -78,6 +82,63 @@ def test_field_is_autograd_of_both_players(loss: Loss, depth: int, latent: int) 
 
 
 @pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("depth", [1, 3])
+def test_penalty_is_autograd_of_the_mean_squared_slope(loss: Loss, depth: int) -> None:
+    """R1 (Mescheder et al. 2018): gamma / 2 times the mean over real points of |D'(x)|^2."""
+    gan = GAN(width=8, batch=16, loss=loss, r1=0.7, discriminator_width=6, discriminator_depth=depth)
+    keys = Keys.of(range(3), study="r1")
+    params = 3.0 * gan.init(keys).double()
+    latents, real = (x.double() for x in gan.draw(keys, 1))
+    plain = dataclasses.replace(gan, r1=0.0).field_on(params, latents, real)
+    found = gan.field_on(params, latents, real)
+    for row in range(3):
+        judge = _module(gan.discriminator, params[row, gan.players[1]])
+        x = real[row].clone().requires_grad_()
+        (slope,) = torch.autograd.grad(judge(x).sum(), x, create_graph=True)
+        penalty = 0.35 * slope.square().sum(1).mean()
+        parameters = tuple(judge.parameters())
+        by_penalty = torch.autograd.grad(penalty, parameters, allow_unused=True, materialize_grads=True)
+        added = found.values[row] - plain.values[row]
+        assert not added[gan.players[0]].any()
+        torch.testing.assert_close(added[gan.players[1]], _flat(judge, by_penalty), rtol=1e-9, atol=1e-12)
+        assert found.measures["penalty"][row].item() == pytest.approx(penalty.item(), rel=1e-12)
+    expected = plain.measures["loss_discriminator"] + found.measures["penalty"]
+    torch.testing.assert_close(found.measures["loss_discriminator"], expected, rtol=1e-14, atol=0)
+
+
+@pytest.mark.parametrize("r1", [0.0, 0.7])
+def test_field_is_differentiable_itself(r1: float) -> None:
+    """Adjustments ask for products with its Jacobian: against central differences along a direction."""
+    gan = GAN(width=6, batch=8, latent=3, r1=r1)
+    keys = Keys.of(range(2), study="second order")
+    params = 2.0 * gan.init(keys).double()
+    latents, real = (x.double() for x in gan.draw(keys, 0))
+
+    def field(at: Tensor) -> Tensor:
+        return gan.field_on(at, latents, real).values
+
+    v, h = keys.fold("direction").normal(gan.dim, dtype=torch.float64), 1e-7
+    at = Linearized(field, params)
+    numeric = (field(params + h * v) - field(params - h * v)) / (2 * h)
+    torch.testing.assert_close(at.forward(v), numeric, rtol=1e-5, atol=1e-6)
+    w = keys.fold("other").normal(gan.dim, dtype=torch.float64)
+    torch.testing.assert_close((at.transposed(w) * v).sum(1), (at.forward(v) * w).sum(1), rtol=1e-10, atol=0)
+
+
+def test_an_adjusted_gan_trains() -> None:
+    gan = GAN(width=8, batch=16, latent=3)
+    variant = Variant("consensus", "rmsprop", adjust=Consensus(0.1))
+    keys = Keys.of(range(3), study="adjusted")
+    kept = Recording(points=1, params=True)
+    run = train(gan, [Block(variant, slice(0, 3), {"lr": 1e-3})], keys, steps=5, recording=kept)
+    pair = train(gan, [Block(variant, slice(0, 2), {"lr": 1e-3})], keys.rows([0, 2]), steps=5, recording=kept)
+    assert run.params is not None
+    assert pair.params is not None
+    assert np.isfinite(run.params).all()
+    np.testing.assert_array_equal(run.params[[0, 2]], pair.params)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
 def test_each_player_lowers_its_own_loss(loss: Loss) -> None:
     gan = GAN(width=16, batch=32, loss=loss)
     keys = Keys.of(range(4), study="signs")
@@ -103,6 +164,8 @@ def test_extreme_logits_give_finite_gradients() -> None:
 @pytest.mark.parametrize("width", [5, 16, 32])
 def test_problem_keeps_the_contract(loss: Loss, width: int) -> None:
     check_problem(GAN(width=width, batch=24, latent=3, loss=loss, held_out=40), seeds=6)
+    more = {"r1": 0.5, "discriminator_width": 9, "discriminator_depth": 3}
+    check_problem(GAN(width=width, batch=24, latent=3, loss=loss, held_out=40, **more), seeds=6)  # type: ignore[arg-type]
 
 
 def test_rows_are_the_same_in_batches_that_are_taken_in_parts() -> None:

@@ -1,0 +1,113 @@
+"""The verdict of the study `equilibrium`, and its tables; they read stored results only."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from core.lab import stats
+from core.lab.study import Results, Table
+from core.lab.tables import number, with_interval
+from core.lab.verdict import Finding, Outcome, Verdict, finding, verdict
+from games.studies.equilibrium_settings import ITERATES, METHODS, REGIMES, tuned
+
+LEAST_EFFECT = 0.9
+PARTS = (
+    ("last", "Adam, beta1 = 0", "Adam", "Momentum: without it Adam's last iterate is less exploitable"),
+    ("last", "Adam, beta1 = 0", "Adam, shared v", "Scaling: Adam without momentum against Adam with one v"),
+    ("last", "GDA with lr decay", "GDA", "Decay alone: it makes GDA's last iterate less exploitable"),
+    ("last", "Adam with lr decay", "Adam", "Decay makes Adam's last iterate less exploitable"),
+    ("last", "Adam, alternating", "Adam", "Alternation makes Adam's last iterate less exploitable"),
+    ("last", "Optimistic GDA", "Adam", "Optimistic GDA's last iterate is less exploitable than Adam's"),
+    (
+        "average",
+        "Adam with lr decay",
+        "GDA with lr decay",
+        "Both decayed, Adam's average is less exploitable",
+    ),
+)
+
+
+def _better(results: Results, regime: str, iterate: str) -> Finding:
+    adam, descent = (tuned(results, regime, m, iterate).final for m in ("Adam", "GDA"))
+    return finding(
+        f"{regime}: {iterate} iterate",
+        stats.ratio(adam, descent),
+        below=LEAST_EFFECT,
+        replicas=len(adam),
+        text=f"Tuned Adam's {iterate} iterate is less exploitable than tuned GDA's",
+        unit="x the exploitability",
+    )
+
+
+def _over_games(results: Results, a: tuple[str, str], b: tuple[str, str], text: str) -> Finding:
+    """Exploitability of (method, iterate) `a` over that of `b`, over all games (each resampled by itself)."""
+    strata = [
+        stats.differences(
+            *(np.log10(tuned(results, r.name, method, iterate).final) for method, iterate in (a, b))
+        )
+        for r in REGIMES
+    ]
+    mid, low, high = (float(10.0**x) for x in stats.interval(strata, "iqm"))
+    return finding(
+        f"all games: {a[0]}, {a[1]}, against {b[0]}, {b[1]}",
+        (mid, low, high),
+        below=1.0,
+        replicas=len(strata[0]),
+        text=text,
+        unit="x the exploitability",
+        decisive=False,
+    )
+
+
+def judge(results: Results) -> Verdict:
+    """The criterion, game by game; the parts beside it."""
+    decisive = [_better(results, r.name, iterate) for iterate in ITERATES for r in REGIMES]
+    averaging = [
+        _over_games(results, (m, "average"), (m, "last"), f"Averaging makes {m} less exploitable")
+        for m in ("GDA", "Adam")
+    ]
+    parts = [_over_games(results, (a, it), (b, it), text) for it, a, b, text in PARTS]
+    return verdict([*decisive, *averaging, *parts], _sentence(decisive, averaging, parts))
+
+
+def _sentence(decisive: list[Finding], averaging: list[Finding], parts: list[Finding]) -> str:
+    def count(iterate: str) -> str:
+        chosen = [f for f in decisive if f.regime.endswith(f"{iterate} iterate")]
+        return f"{sum(f.outcome is Outcome.HOLDS for f in chosen)} of {len(chosen)}"
+
+    descent, adam = averaging
+    optimistic = next(f for f in parts if f.text.startswith("Optimistic"))
+    return (
+        f"Tuned Adam is less exploitable than tuned GDA in {count('last')} games by its last iterate and in "
+        f"{count('average')} by its average; averaging leaves {descent.effect:.2g} (GDA) and "
+        f"{adam.effect:.2g} (Adam) of the exploitability, and optimistic GDA's last iterate has "
+        f"{optimistic.effect:.2g} of Adam's."
+    )
+
+
+def tables(results: Results) -> tuple[Table, ...]:
+    """Every method in every game: exploitability and distance of both iterates."""
+    found = []
+    for regime in REGIMES:
+        rows = []
+        for method in METHODS:
+            cells: list[str] = [method.name]
+            for iterate in ITERATES:
+                got = tuned(results, regime.name, method.name, iterate)
+                cells += [
+                    number(got.lr) + (" (edge of grid)" if got.edge else ""),
+                    with_interval(stats.interval(got.final)),
+                    with_interval(stats.interval(got.distance)),
+                ]
+            rows.append(tuple(cells))
+        heads = tuple(f"{it}: {what}" for it in ITERATES for what in ("lr", "exploitability", "distance"))
+        found.append(
+            Table(
+                f"{regime.name}: interquartile mean over {results.plan.reporting_seeds} fresh seeds with 95% "
+                f"bootstrap intervals after {results.plan.steps} steps; tuned on "
+                f"{results.plan.tuning_seeds} others.",
+                ("method", *heads),
+                tuple(rows),
+            )
+        )
+    return tuple(found)

@@ -1,0 +1,131 @@
+"""Linear theory beside closed forms and practice, as tables, and all methods' eigenvalues in their disks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+
+from core.lab import figures
+from core.lab.errors import VhatError
+from core.lab.experiment import Array
+from core.lab.random import Keys
+from core.lab.run import Recording
+from core.lab.study import Table
+from core.lab.tables import number
+from core.lab.train import Block, train
+from core.lab.variant import Variant
+from games.bilinear import BilinearGame
+from games.disk import draw_disk, eigenvalue_paths
+from games.rates import KNOWN
+from games.spectrum import (
+    Best,
+    Point,
+    best_rate,
+    has_theory,
+    observed_rate,
+    predicted_rates,
+    step_jacobians,
+)
+
+SEEDS = 8
+"""Paths from which a rate is observed."""
+
+
+HIGHEST = 100.0
+"""The highest rate tried."""
+_INSIDE = 1.0 - 1e-9
+"""What conserves a form has eigenvalues on the circle, up to rounding."""
+
+
+def point_of(game: BilinearGame) -> Point:
+    """The game at its equilibrium."""
+    return Point(game.mean_field, game.equilibrium, game.players)
+
+
+def played(game: BilinearGame, variant: Variant, lr: float, rounds: int) -> Array:
+    """Paths of a method `[R, T, D]` from the game's own starts."""
+    keys = Keys.of(range(SEEDS), study="theory", device=game.device)
+    block = Block(variant, slice(0, SEEDS), {"lr": lr})
+    run = train(game, [block], keys, steps=rounds, recording=Recording(points=rounds, path=True))
+    assert run.path is not None
+    return run.path
+
+
+def observed(game: BilinearGame, variant: Variant, lr: float) -> float:
+    """The factor a round that paths of this method show; NaN where they leave the finite numbers."""
+    memory = step_jacobians(point_of(game), variant, [lr]).shape[1] // game.dim
+    period = variant.scheme.period
+    paths = played(game, variant, lr, 60 * period)
+    try:
+        return observed_rate(paths, memory, period)
+    except VhatError:
+        return float("nan")
+
+
+def theory_table(game: BilinearGame, lr: float) -> Table:
+    """Method by method: the factor a round in closed form, by autograd, and observed; the best rate."""
+    singular = torch.linalg.svdvals(game.payoff).tolist()
+    rows = []
+    for name, known in KNOWN.items():
+        predicted = float(predicted_rates(point_of(game), known.variant, [lr])[0])
+        best = best_rate(point_of(game), known.variant, high=HIGHEST)
+        rows.append(
+            (
+                name,
+                number(known.factor(lr, singular, game.regularization), 7),
+                number(predicted, 7),
+                number(observed(game, known.variant, lr), 7),
+                _said(best),
+                known.source,
+            )
+        )
+    head = ("method", "closed form", "by autograd", "observed", "best lr (factor)", "source")
+    return Table(f"Factor a round at lr {lr:g}; above 1 it diverges.", head, tuple(rows))
+
+
+def factor_rows(point: Point, variant: Variant, lr: float, paths: Array | None) -> list[tuple[str, str]]:
+    """Rows of a table: the factor a round by linear theory, as `paths` `[R, T, D]` of every step show it near
+    the equilibrium (None leaves it out), and the best rate."""
+    said = "factor a step, by linear theory"
+    if not has_theory(variant):
+        return [(said, "none: the rule is not smooth at the equilibrium")]
+    best = best_rate(point, variant, high=HIGHEST)
+    rows = [(said, number(float(predicted_rates(point, variant, [lr])[0]), 8))]
+    if paths is not None:
+        rows += _observed_row(paths - point.at.cpu().numpy(), variant.scheme.period)
+    return [*rows, ("best lr by linear theory", _said(best))]
+
+
+def _observed_row(paths: Array, period: int) -> list[tuple[str, str]]:
+    """From the last 200 rounds that are above the numbers' own precision; nothing where these do not do."""
+    above = np.flatnonzero(np.abs(paths).max(axis=2).min(axis=0) > 1e-11)
+    paths = paths[:, max(0, above[-1] - 200) : above[-1] + 1] if len(above) else paths[:, :0]
+    if not np.isfinite(paths).all() or paths.shape[1] <= 4 * period or paths.shape[2] > 32:
+        return []
+    return [("factor a step, observed", number(observed_rate(paths, 3, period), 8))]
+
+
+def _said(best: Best) -> str:
+    if best.factor >= _INSIDE:
+        return "none converges"
+    least = "at least " if best.lr >= HIGHEST else ""
+    return f"{least}{best.lr:.3g} ({number(best.factor, 4)})"
+
+
+def disk_figure(game: BilinearGame, names: Sequence[str], rates: Sequence[float]) -> Figure:
+    """Eigenvalues in the unit disk as the learning rate grows, a panel a method."""
+    columns = 4
+    rows = -(-len(names) // columns)
+    figure, panels = figures.new_figure(rows=rows, columns=columns, width=11.2, height=2.9 * rows)
+    paths = eigenvalue_paths(point_of(game), [KNOWN[name].variant for name in names], rates)
+    for axes, name in zip(panels, names, strict=False):
+        draw_disk(axes, paths[name], name)
+        inside = np.asarray(rates)[np.abs(paths[name]).max(axis=1) < _INSIDE]
+        when = f"inside for lr {inside.min():.2g} to {inside.max():.2g}" if len(inside) else "never inside"
+        figures.label(axes, title=f"{name}\n{when}")
+    for axes in panels[len(names) :]:
+        axes.remove()
+    return figure

@@ -1,0 +1,241 @@
+"""Linear theory three ways: a round's Jacobian by autograd, the papers' closed forms, observed paths."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.lab.errors import VhatError
+from core.lab.random import Keys
+from core.lab.run import Recording
+from core.lab.train import Block, train
+from core.lab.variant import Variant
+from core.optim.adjustments import Competitive, Consensus
+from core.optim.play import Alternating, Averaged, Extragradient, Lookahead, Optimistic
+from core.optim.projection import projection_of
+from games.bilinear import BilinearGame
+from games.dirac import DiracGAN
+from games.gan import Loss
+from games.rates import KNOWN
+from games.simplex import MatrixGame
+from games.spectrum import Point, best_rate, observed_rate, predicted_rates, spectra, step_jacobians
+
+torch.set_num_threads(1)
+GAMES = (
+    {},
+    {"regularization": 0.3},
+    {"size": 3, "condition": 4.0},
+    {"size": 3, "condition": 4.0, "regularization": 0.2},
+)
+
+
+def point_of(game: BilinearGame | DiracGAN) -> Point:
+    return Point(game.mean_field, game.equilibrium, game.players)
+
+
+def singular_values(game: BilinearGame) -> list[float]:
+    return [float(s) for s in torch.linalg.svdvals(game.payoff)]
+
+
+def paths(game: BilinearGame | DiracGAN, variant: Variant, lr: float, rounds: int) -> np.ndarray:
+    run = train(
+        game,
+        [Block(variant, slice(0, 8), {"lr": lr})],
+        Keys.of(range(8), study="spectrum"),
+        steps=rounds,
+        recording=Recording(points=rounds, path=True),
+    )
+    assert run.path is not None
+    return run.path
+
+
+@pytest.mark.parametrize("name", KNOWN)
+@pytest.mark.parametrize("game", GAMES, ids=str)
+def test_autograd_agrees_with_the_closed_forms(name: str, game: dict[str, float]) -> None:
+    problem, known = BilinearGame(**game), KNOWN[name]  # type: ignore[arg-type]
+    rates = [0.02, 0.1, 0.3, 0.7]
+    found = predicted_rates(point_of(problem), known.variant, rates)
+    expected = [known.factor(lr, singular_values(problem), problem.regularization) for lr in rates]
+    # Double eigenvalues split by the root of rounding.
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_every_eigenvalue_of_the_closed_form_is_there(name: str) -> None:
+    known, lr, mu = KNOWN[name], 0.15, 0.2
+    game = BilinearGame(size=2, condition=3.0, regularization=mu)
+    found = spectra(point_of(game), known.variant, [lr])[0]
+    for s in singular_values(game):
+        roots = np.asarray(known.roots(lr, s, mu))
+        for root in roots[np.abs(roots) > 1e-9]:  # a rule that remembers nothing lacks the roots at zero
+            assert np.abs(found - root).min() < 1e-6
+            assert np.abs(found - np.conj(root)).min() < 1e-6
+
+
+@pytest.mark.parametrize("name", KNOWN)
+@pytest.mark.parametrize("game", GAMES, ids=str)
+def test_theory_agrees_with_observed_contraction(name: str, game: dict[str, float]) -> None:
+    problem, variant = BilinearGame(**game), KNOWN[name].variant  # type: ignore[arg-type]
+    lr = 0.2
+    (expected,) = predicted_rates(point_of(problem), variant, [lr])
+    memory = step_jacobians(point_of(problem), variant, [lr]).shape[1] // problem.dim
+    period = variant.scheme.period
+    found = observed_rate(paths(problem, variant, lr, 60 * period), memory, period)
+    assert found == pytest.approx(expected, rel=1e-6)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.sampled_from(sorted(KNOWN)), st.floats(1e-3, 0.9), st.floats(0.0, 0.5))
+def test_closed_forms_hold_at_any_rate(name: str, lr: float, mu: float) -> None:
+    known = KNOWN[name]
+    (found,) = predicted_rates(point_of(BilinearGame(regularization=mu)), known.variant, [lr])
+    assert found == pytest.approx(known.factor(lr, [1.0], mu), rel=2e-6)
+
+
+# What each paper states of bilinear games, as it states it. s is a singular value of A.
+
+RATES = [1e-3, 0.01, 0.1, 0.3, 0.5, 0.57]
+
+
+def factors(name: str, rates: list[float] | None = None) -> np.ndarray:
+    return predicted_rates(point_of(BilinearGame()), KNOWN[name].variant, RATES if rates is None else rates)
+
+
+def test_descent_ascent_diverges_at_any_rate() -> None:
+    np.testing.assert_allclose(factors("GDA"), np.sqrt(1 + np.square(RATES)), rtol=1e-12)
+
+
+def test_alternating_descent_is_bounded_below_two() -> None:
+    np.testing.assert_allclose(factors("GDA, alternating", [0.01, 0.5, 1.9]), 1.0, rtol=1e-12)
+    assert factors("GDA, alternating", [2.1])[0] > 1.5
+
+
+def test_simultaneous_momentum_diverges_for_any_sign() -> None:
+    """Gidel et al. 2019, Theorem 5."""
+    for beta in (-0.9, -0.5, -0.1, 0.3, 0.9):
+        variant = Variant("momentum", "sgd", {"momentum": beta})
+        assert bool((predicted_rates(point_of(BilinearGame()), variant, RATES) > 1.0).all())
+
+
+def test_alternating_negative_momentum_converges_at_the_stated_rate() -> None:
+    """Gidel et al. 2019, section 5: with beta = -1/2 and small enough rates the squared distance shrinks by
+    max(1/2, 1 - lr^2 s_min^2 / 16) a round, or more. At lr s_max = 1 an eigenvalue is -1."""
+    variant = KNOWN["Momentum -0.5, alternating"].variant
+    for condition in (1.5, 4.0):
+        rates = [0.1, 0.5, 0.9]
+        found = predicted_rates(point_of(BilinearGame(size=3, condition=condition)), variant, rates)
+        for lr, factor in zip(rates, found, strict=True):
+            assert factor**2 <= max(0.5, 1 - (lr / condition) ** 2 / 16)
+    below, at, above = factors(variant.name, [1 - 1e-4, 1.0, 1 + 1e-4])
+    assert below < 1 < above
+    assert at == pytest.approx(1.0, rel=1e-12)
+
+
+def test_extragradient_is_best_at_the_known_rate() -> None:
+    """|1 + ia - a^2|^2 = 1 - a^2 + a^4 is least at a = 1 / sqrt(2), where it is 3/4."""
+    best = best_rate(point_of(BilinearGame()), KNOWN["Extragradient"].variant)
+    assert best.lr == pytest.approx(math.sqrt(0.5), rel=1e-5)
+    assert best.factor == pytest.approx(math.sqrt(0.75), rel=1e-9)
+
+
+def test_optimistic_descent_converges_below_one_over_the_root_of_three() -> None:
+    edge = 1 / math.sqrt(3)
+    low, high = factors("Optimistic GDA", [edge * (1 - 1e-6), edge * (1 + 1e-6)])
+    assert low < 1 < high
+
+
+def test_symplectic_adjustment_is_consensus_on_bilinear_games() -> None:
+    """Balduzzi et al. 2018: where the game is Hamiltonian, A^T xi is the gradient of |xi|^2 / 2."""
+    consensus = Variant("consensus", "sgd", adjust=Consensus(1.0))
+    point = point_of(BilinearGame(size=3, condition=4.0))
+    symplectic = KNOWN["Symplectic adjustment"].variant
+    np.testing.assert_allclose(
+        step_jacobians(point, consensus, RATES), step_jacobians(point, symplectic, RATES), atol=1e-14
+    )
+
+
+def test_competitive_descent_converges_at_any_rate() -> None:
+    """Schäfer and Anandkumar 2019, section 2.3: on bilinear games it is the implicit step."""
+    rates = [0.1, 1.0, 10.0, 100.0]
+    np.testing.assert_allclose(factors("Competitive", rates), 1 / np.sqrt(1 + np.square(rates)), rtol=1e-10)
+
+
+def test_lookahead_converges_although_its_scheme_diverges() -> None:
+    """Chavdarova et al. 2021: on xy, where the steps themselves spiral out."""
+    found = factors("Lookahead, k = 6", [0.05, 0.1, 0.3])
+    assert bool((found < 1).all())
+
+
+def test_two_time_scales_do_not_help_on_bilinear_games() -> None:
+    np.testing.assert_allclose(factors("Two time scales 1 : 4"), factors("GDA"), rtol=1e-10)
+
+
+@pytest.mark.parametrize("loss", ["saturating", "nonsaturating", "wasserstein"])
+@pytest.mark.parametrize("gamma", [0.3, 2.5])
+def test_penalised_dirac_gan_contracts_as_its_eigenvalues_say(loss: Loss, gamma: float) -> None:
+    game, lr = DiracGAN(loss, gamma, radius=1e-5), 0.1
+    variant = Variant("GDA", "sgd")
+    expected = max(abs(1 - lr * e) for e in game.eigenvalues())
+    assert predicted_rates(point_of(game), variant, [lr])[0] == pytest.approx(expected, rel=1e-9)
+    assert observed_rate(paths(game, variant, lr, 40)) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("play", [Extragradient(), Optimistic(), Alternating()], ids=repr)
+def test_matrix_games_are_linear_around_a_mixed_equilibrium(play: Extragradient) -> None:
+    """Rock-paper-scissors by projection is a rotation: all singular values are 1 on the simplices."""
+    game = MatrixGame(spread=0.02)
+    both = np.concatenate([game.equilibrium.x, game.equilibrium.y])
+    point = Point(game.mean_field, torch.from_numpy(both), game.players, projection_of(game))
+    variant, lr = Variant("m", "sgd", play=play), 0.3
+    (expected,) = predicted_rates(point, variant, [lr])
+    found = observed_rate(paths(game, variant, lr, 30) - both, 2)  # type: ignore[arg-type]
+    assert found == pytest.approx(expected, rel=1e-6)
+
+
+def test_adam_sees_the_rate_over_epsilon() -> None:
+    """At v = 0 the step is lr / eps times the momentum: heavy-ball descent at that rate times 1 - b."""
+    point, beta, eps, lr = point_of(BilinearGame()), 0.5, 1e-3, 1e-2
+    (found,) = predicted_rates(point, Variant("Adam", "adam", {"beta1": beta, "eps": eps}), [lr])
+    step = lr / eps * (1 - beta)
+    expected = np.abs(np.roots([1.0, -(1.0 + beta - 1j * step), beta])).max()
+    assert found == pytest.approx(expected, rel=1e-9)
+    assert found > 1
+
+
+@pytest.mark.parametrize(
+    "variant",
+    [
+        Variant("a", "momentum", play=Optimistic(0.4)),
+        Variant("b", "sgd", play=Averaged("ema", 0.8, Extragradient())),
+        Variant("c", "sgd", play=Lookahead(3, 0.4, Lookahead(2, 0.5, Alternating()))),
+        Variant("d", "nesterov", {"momentum": 0.3}, adjust=Consensus(0.3), play=Alternating()),
+        Variant("e", "sgd", adjust=Competitive(), play=Extragradient()),
+    ],
+    ids=lambda v: v.name,
+)
+def test_theory_holds_for_what_has_no_closed_form(variant: Variant) -> None:
+    game, lr = BilinearGame(size=2, condition=2.0, regularization=0.1), 0.2
+    jacobian = step_jacobians(point_of(game), variant, [lr])[0]
+    (expected,) = predicted_rates(point_of(game), variant, [lr])
+    period = variant.scheme.period
+    found = observed_rate(paths(game, variant, lr, 40 * period), jacobian.shape[0] // game.dim, period)
+    assert found == pytest.approx(expected, rel=1e-6)
+
+
+def test_rates_side_by_side_are_the_rates_alone() -> None:
+    point, variant = point_of(BilinearGame(size=2, condition=2.0)), Variant("m", "momentum")
+    together = step_jacobians(point, variant, [0.1, 0.5])
+    for number, lr in enumerate([0.1, 0.5]):
+        torch.testing.assert_close(
+            step_jacobians(point, variant, [lr])[0], together[number], atol=1e-14, rtol=0
+        )
+
+
+def test_what_has_no_rate_is_named() -> None:
+    with pytest.raises(VhatError, match="never repeats a round"):
+        predicted_rates(point_of(BilinearGame()), Variant("u", "sgd", play=Averaged()), [0.1])
+    with pytest.raises(VhatError, match="finite paths"):
+        observed_rate(np.full((2, 9, 2), np.nan))

@@ -6,7 +6,7 @@ PLAN ?= quick
 OUT ?= out
 
 .DEFAULT_GOAL := help
-.PHONY: help reproduce test lint types lock clean
+.PHONY: help reproduce bench test lint types lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -23,8 +23,20 @@ $(VENV)/.ready-dev: $(VENV)/.ready
 	$(PYTHON) -m pip --python $(BIN)/python install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
+$(VENV)/.ready-bench: $(VENV)/.ready
+	$(PYTHON) -m pip --python $(BIN)/python install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	@touch $@
+
 reproduce: $(VENV)/.ready  ## run every study (PLAN=tiny|quick|full), write the report, print the verdicts
 	@$(BIN)/python scripts/reproduce.py --plan $(PLAN) --out $(OUT)
+
+# A few minutes; each benchmark by itself, with more turns, measures finer (see its --help).
+bench: $(VENV)/.ready-bench  ## measure speed against other libraries; `vhat report` then shows it
+	$(BIN)/python scripts/bench/optim_step.py --turns 9 --out $(OUT)
+	$(BIN)/python scripts/bench/sweep.py --turns 5 --seconds 0.3 --out $(OUT)
+	$(BIN)/python scripts/bench/hypergradient.py --turns 3 --seconds 0.3 --out $(OUT)
+	$(BIN)/python scripts/bench/rl_throughput.py --turns 3 --updates 20 --replicas 1 20 200 --out $(OUT)
+	$(BIN)/python scripts/bench/gan_throughput.py --turns 3 --seconds 0.3 --out $(OUT)
 
 test: lint types  ## lint, types, tests
 	$(BIN)/python -m pytest -n auto --dist worksteal -q
@@ -36,7 +48,7 @@ lint: $(VENV)/.ready-dev
 types: $(VENV)/.ready-dev
 	$(BIN)/mypy
 
-lock: $(VENV)/.ready-dev  ## write constraints.txt from what is installed
+lock: $(VENV)/.ready-dev $(VENV)/.ready-bench  ## write constraints.txt from what is installed
 	$(PYTHON) -m pip --python $(BIN)/python freeze --exclude-editable | sed -E 's/\+cpu$$//' > constraints.txt
 
 clean:  ## remove the environment; results in out/ stay

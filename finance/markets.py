@@ -7,7 +7,8 @@ from functools import cache
 import torch
 
 from finance.embedded import Embedded
-from finance.objective import MeanVariance, Parametrisation
+from finance.objective import MeanVariance
+from finance.parametrisation import Parametrisation
 from finance.prices import Floats
 from finance.quality import require_quality
 

@@ -1,4 +1,5 @@
-"""Moments of daily returns: sample, exponentially weighted (RiskMetrics), realised volatility."""
+"""Moments of daily returns: sample, exponentially weighted (RiskMetrics), shrunk (Ledoit and Wolf), realised
+volatility."""
 
 from __future__ import annotations
 
@@ -73,6 +74,23 @@ def ewma_covariance(returns: Floats, decay: float) -> Floats:
     returns = np.asarray(returns, dtype=np.float64)
     weights = decay ** np.arange(len(returns) - 1, -1, -1, dtype=np.float64)
     out: Floats = (returns * (weights / weights.sum())[:, None]).T @ returns
+    return out
+
+
+def ledoit_wolf_covariance(returns: Floats) -> Floats:
+    """Covariance `[N, N]` of returns `[T, N]` shrunk towards a multiple of the identity (Ledoit and Wolf
+    2004, "A well-conditioned estimator for large-dimensional covariance matrices"), by scikit-learn; per day.
+
+    Raises:
+        ValueError: with fewer than two days.
+    """
+    # Loaded here: scikit-learn takes a second, which no other moment needs.
+    from sklearn.covariance import ledoit_wolf
+
+    returns = np.asarray(returns, dtype=np.float64)
+    if len(returns) < 2:
+        raise ValueError("a covariance needs at least two days")
+    out: Floats = np.asarray(ledoit_wolf(returns)[0], dtype=np.float64)
     return out
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 import torch
@@ -24,11 +24,10 @@ from torch import Tensor
 from core.lab.errors import VhatError, nearest
 from core.lab.problem import Field
 from core.lab.random import Keys
-from finance.frontier import Optimum, optimal_weights, unconstrained_weights
 from finance.moments import second_moment
+from finance.optimum import Optimum, optimal_weights, unconstrained_weights
+from finance.parametrisation import CHARTS, Parametrisation
 from finance.prices import Floats
-
-Parametrisation = Literal["softmax", "simplex", "free"]
 
 _ROUNDING = 1e-12
 
@@ -44,9 +43,10 @@ class FieldMoments:
 class MeanVariance:
     """Minimise -U(w) over portfolios of N tickers, from the gradient on days drawn at each step.
 
-    Parametrisations: `softmax`, parameters are logits and w = softmax; `simplex`, parameters are w, and
-    `project` takes them back to w >= 0, sum w = 1 by the nearest point; `free`, parameters are w without any
-    constraint. Every run starts at equal weights 1/N.
+    Parametrisations (see `finance.parametrisation`): `softmax`, parameters are logits and w = softmax;
+    `exponentiated`, the same with the gradient of the weights; `simplex`, parameters are w, and `project`
+    takes them back to w >= 0, sum w = 1 by the nearest point; `metric`, by the nearest in the metric of the
+    rule's denominator; `free`, parameters are w without any constraint. Every run starts at equal weights.
 
     Attributes:
         returns: float `[T, N]`, simple daily returns.
@@ -80,7 +80,8 @@ class MeanVariance:
         self.risk_aversion = risk_aversion
         self.batch = batch
         self.parametrisation: Parametrisation = parametrisation
-        solve = unconstrained_weights if parametrisation == "free" else optimal_weights
+        self.chart = CHARTS[parametrisation]
+        solve = optimal_weights if self.chart.long_only else unconstrained_weights
         moment = second_moment(sample)
         self.optimum: Optimum = solve(sample.mean(axis=0), moment, risk_aversion)
         self.returns = torch.as_tensor(sample, dtype=dtype, device=device)
@@ -96,12 +97,12 @@ class MeanVariance:
 
     def init(self, keys: Keys) -> Tensor:
         """Equal weights for every replica, `[R, N]`."""
-        fill = 0.0 if self.parametrisation == "softmax" else 1.0 / self.dim
+        fill = self.chart.start(self.dim)
         return torch.full((len(keys), self.dim), fill, dtype=self.returns.dtype, device=self.returns.device)
 
     def weights(self, params: Tensor) -> Tensor:
         """Portfolio weights `[R, N]` of parameters `[R, N]`."""
-        return torch.softmax(params, dim=-1) if self.parametrisation == "softmax" else params
+        return self.chart.weights(params)
 
     def field(self, params: Tensor, keys: Keys, step: int) -> Field:
         """The gradient of -U on the drawn days with respect to the parameters; measures their `utility`."""
@@ -115,7 +116,7 @@ class MeanVariance:
             factor = (self.risk_aversion * earned - 1.0) / self.batch
             gradient = torch.bmm(factor.mT, drawn).squeeze(1)
             utility = (earned - 0.5 * self.risk_aversion * earned.square()).mean(dim=(1, 2))
-        return Field(self._pull_back(weights, gradient), {"utility": utility})
+        return Field(self.chart.pull_back(weights, gradient), {"utility": utility})
 
     def measure(self, params: Tensor, keys: Keys) -> Mapping[str, Tensor]:  # noqa: ARG002 (the protocol's)
         """Over the whole sample, float64 `[R]`: `utility_gap`, U at the optimum minus U, and `relative_gap`,
@@ -133,10 +134,15 @@ class MeanVariance:
         share = torch.where(gap.abs() < _ROUNDING * start, 0.0, gap / start)
         return {"utility_gap": gap, "relative_gap": torch.where(start > 0, share, torch.nan)}
 
-    def project(self, params: Tensor) -> Tensor:
-        """The nearest feasible parameters `[R, N]`: a Euclidean projection for `simplex`, else as they
-        are."""
-        return project_to_simplex(params) if self.parametrisation == "simplex" else params
+    @property
+    def projects_in_metric(self) -> bool:
+        """Whether `project` wants the rule's metric."""
+        return self.parametrisation == "metric"
+
+    def project(self, params: Tensor, metric: Tensor | None = None) -> Tensor:
+        """The nearest feasible parameters `[R, N]`, Euclidean for `simplex`, in the rule's metric `[R, N]`
+        for `metric`; else as they are."""
+        return self.chart.project(params, metric)
 
     def field_moments(self, params: Tensor) -> FieldMoments:
         """Mean and variance of the field at `params`, exactly, by going through all days (memory R T N).
@@ -147,7 +153,7 @@ class MeanVariance:
         weights = self.weights(params)
         days = self.returns.expand(len(params), -1, -1)
         factor = self.risk_aversion * torch.bmm(days, weights.unsqueeze(-1)) - 1.0
-        each = self._pull_back(weights.unsqueeze(1), factor * days)  # [R, T, N]
+        each = self.chart.pull_back(weights.unsqueeze(1), factor * days)  # [R, T, N]
         mean = each.mean(dim=1)
         if self.batch is None:
             return FieldMoments(mean, torch.zeros_like(mean))
@@ -160,26 +166,8 @@ class MeanVariance:
         utility = (weights * (mean - 0.5 * self.risk_aversion * risk)).sum(dim=-1)
         return self.risk_aversion * risk - mean, utility
 
-    def _pull_back(self, weights: Tensor, gradient: Tensor) -> Tensor:
-        """From a gradient with respect to weights to one with respect to parameters, along the last axis."""
-        if self.parametrisation != "softmax":
-            return gradient
-        return weights * (gradient - (weights * gradient).sum(dim=-1, keepdim=True))
-
     def _gap(self, weights: Tensor) -> Tensor:
         away = weights - self._best
         moment = self._moment.expand(len(weights), -1, -1)
         risk = torch.bmm(moment, away.unsqueeze(-1)).squeeze(-1)
         return (self._slack * weights + 0.5 * self.risk_aversion * away * risk).sum(dim=-1)
-
-
-def project_to_simplex(points: Tensor) -> Tensor:
-    """The nearest points `[R, N]` with coordinates >= 0 and sum 1 (Held, Wolfe and Crowder 1974; Duchi et al.
-    2008)."""
-    falling = points.sort(dim=-1, descending=True).values
-    count = torch.arange(1, points.shape[-1] + 1, dtype=points.dtype, device=points.device)
-    level = (falling.cumsum(dim=-1) - 1.0) / count
-    # The level of the longest head of the sorted coordinates that stays above it; a diverged row has none,
-    # and it must come out as not finite, not as an error for all rows.
-    last = (falling > level).sum(dim=-1, keepdim=True).sub(1).clamp(min=0)
-    return (points - level.gather(-1, last)).clamp(min=0.0)

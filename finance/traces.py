@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from core.lab.problem import Problem
 from core.lab.random import Keys
+from core.optim.projection import projection_of
 from core.optim.rules import RULES
 
 BETA2 = 0.999
@@ -36,11 +38,12 @@ def trace_second_moment(
     params = problem.init(keys)
     lr = torch.tensor(rates, dtype=torch.float64, device=params.device).repeat_interleave(rows)
     state = rule.init(params)
-    project = getattr(problem, "project", None)
+    project = projection_of(problem)
     seen: list[Tensor] = []
     for step in range(record[-1]):
         params, state = rule.step(params, problem.field(params, keys, step).values, state, lr=lr, beta2=BETA2)
-        params = params if project is None else project(params)
+        if project is not None:
+            params = project(params, partial(rule.metric_at, state, beta2=BETA2))
         if step + 1 in record:
             seen.append(state.exp_avg_sq / (1.0 - BETA2 ** (step + 1)))
     by_rate = torch.stack(seen, dim=1).view(count, rows, len(seen), -1)

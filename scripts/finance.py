@@ -1,12 +1,13 @@
-"""Train a mean-variance portfolio beside the exact optimum, and read the second moment as risk.
+"""Weights of greatest mean-variance utility on prices of one's own, exactly, with a tearsheet.
 
-On the 20 S&P 500 companies that ship with vhat: python scripts/finance.py
+On the 20 S&P 500 companies that ship with vhat: python scripts/finance.py --risk-aversion 5
 
-On prices from Yahoo Finance, kept on disk: python scripts/finance.py --tickers AAPL MSFT KO
+On prices from Yahoo Finance, kept on disk: python scripts/finance.py --tickers AAPL KO --start 2015-01-01
 
-On prices of one's own: python scripts/finance.py --csv prices.csv --risk-aversion 5
+On a file of one's own: python scripts/finance.py --csv prices.csv --upper 0.25
 
-It prints the weights, the gap to the optimum and how v̂ ranks the assets, and writes a figure.
+It prints the weights and writes a page, figures and tables. With --optimizer it also trains the same
+portfolio on days drawn at random by an update rule, and says how v̂ ranks the assets.
 """
 
 from __future__ import annotations
@@ -15,48 +16,47 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 import tyro
-from matplotlib.figure import Figure
 
 # The root before this folder: `finance` is the package, not this script.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from core.lab import figures, stats
+from core.lab import figures
 from core.lab.commands import check_device
-from core.lab.engines import InProcess
-from core.lab.errors import VhatError, nearest
-from core.lab.experiment import Array
-from core.lab.progress import Bar
-from core.lab.random import Keys
-from core.lab.run import Recording, Run
-from core.lab.runner import local_job, run_jobs
-from core.lab.store import Store
-from core.lab.study import Plan, Table
-from core.lab.sweep import Objective, Regime, Sweep
-from core.lab.tables import number, text_table, with_interval
+from core.lab.errors import VhatError
+from core.lab.tables import number, text_table
 from core.lab.terminal import guarded
-from core.lab.train import Block, train
-from core.lab.variant import Grid, Variant
-from core.optim.rules import RULES
-from finance.correlates import permutation_band, rank_agreement
+from finance.allocation import EqualWeight, Estimate, MaximumUtility, MinimumVariance
+from finance.backtest import Backtest, Fits, walk_forward
+from finance.constraints import Constraints
 from finance.csvfile import CsvFile
+from finance.descent import (
+    TUNING_SEEDS,
+    Descent,
+    descend,
+    draw,
+    read,
+    summary_table,
+    tuned_rate,
+    weights_table,
+)
 from finance.embedded import Embedded
-from finance.moments import TRADING_DAYS, volatility
-from finance.objective import MeanVariance, Parametrisation
+from finance.frontier import efficient_frontier
+from finance.moments import TRADING_DAYS
+from finance.objective import MeanVariance
+from finance.parametrisation import Parametrisation
+from finance.performance import performance
 from finance.prices import Prices, PriceSource
 from finance.quality import require_quality
-from finance.studies.second_moment_figures import name_points
+from finance.tearsheet import Tearsheet, performance_table, portfolios_table, write_tearsheet
+from finance.tearsheet import weights_table as exact_weights_table
 from finance.yahoo import Yahoo
-
-NAME = "scripts/finance"
-TUNING_SEEDS = 6
 
 
 @dataclass
 class Args:
-    """A portfolio of maximal mean-variance utility, from the gradient on days drawn at random."""
+    """An exact mean-variance portfolio and its tearsheet."""
 
     tickers: tuple[str, ...] = ()
     """Yahoo's names (with --csv: columns of the file); the 20 embedded companies if left out"""
@@ -69,39 +69,37 @@ class Args:
     allow: tuple[str, ...] = ()
     """defects of the prices to accept, by name: jump:RRC, gap, ..."""
     risk_aversion: float = 5.0
-    """gamma in E[r·w] - gamma/2 E[(r·w)²]"""
+    """gamma in w·m - gamma/2 w·Sw"""
+    covariance: Estimate = "ledoit-wolf"
+    """estimate of S: sample, ledoit-wolf or ewma"""
+    upper: float | None = None
+    """largest weight of one asset, like 0.25; no limit if left out"""
+    risk_free: float = 0.0
+    """yearly risk-free rate, like 0.03, for the Sharpe ratio of the frontier"""
+    window: int | None = None
+    """backtest: days that weights are estimated from; a year, or half of a short history, if left out"""
+    rebalance: int = 21
+    """backtest: days between two rebalancings"""
+    cost: float = 0.001
+    """backtest: cost of each unit traded (0.001 is 10 basis points)"""
+    turnover_limit: float | None = None
+    """backtest: most that one rebalancing may trade, like 0.2; no limit if left out"""
+    out: Path = Path("out/finance")
+    """folder of the tearsheet and its files"""
+    optimizer: str | None = None
+    """also train by an update rule: adam, sgd, momentum, rmsprop, amsgrad, signsgd, adam_shared_v, ..."""
     parametrisation: Parametrisation = "softmax"
-    """softmax of parameters, parameters projected onto the simplex, or free parameters"""
-    optimizer: str = "adam"
-    """an update rule: adam, sgd, momentum, rmsprop, amsgrad, signsgd, adam_shared_v, ..."""
+    """training: how parameters give weights"""
     lr: float | None = None
-    """learning rate; tuned on seeds of their own if left out"""
+    """training: learning rate; tuned on seeds of their own if left out"""
     batch: int = 32
-    """days drawn at each step; 0 takes all days, without noise"""
+    """training: days drawn at each step; 0 takes all days, without noise"""
     steps: int = 2000
-    """steps of each run"""
+    """training: steps of each run"""
     seeds: int = 20
-    """runs, trained all at once"""
+    """training: runs, all at once"""
     device: str = "cpu"
-    """where it is computed"""
-    out: Path = Path("out/finance/portfolio.png")
-    """the figure, .png or .svg"""
-
-
-def check(args: Args) -> None:
-    """Raise one clear line for what cannot be run."""
-    if args.optimizer not in RULES:
-        raise VhatError(nearest(args.optimizer, RULES, kind="update rule"))
-    if args.seeds < 2 or args.steps < 1 or args.batch < 0:
-        raise VhatError(
-            "--seeds must be at least 2, --steps at least 1 and --batch at least 0, "
-            f"got {args.seeds}, {args.steps} and {args.batch}"
-        )
-    try:
-        RULES[args.optimizer].validate(lr=1.0 if args.lr is None else args.lr)
-    except ValueError as error:
-        raise VhatError(str(error)) from error
-    check_device(args.device)
+    """training: where it is computed"""
 
 
 def fetch(args: Args) -> Prices:
@@ -110,155 +108,59 @@ def fetch(args: Args) -> Prices:
     return require_quality(source.fetch(args.tickers or None, args.start, args.end), args.allow)
 
 
-def tuned_rate(args: Args, problem: MeanVariance) -> float:
-    """The learning rate with the smallest gap to the optimum on tuning seeds."""
-    sweep = Sweep(
-        name="tuned",
-        study=NAME,
-        regimes=(Regime("own prices", lambda device: problem),),  # noqa: ARG005
-        variants=(Variant(args.optimizer, args.optimizer),),
-        grid=Grid.between(1e-3, 1.0),
-        objective=Objective("utility_gap"),
-        steps=args.steps,
-        tuning_seeds=TUNING_SEEDS,
-        reporting_seeds=2,
-        recording=Recording(points=1),
-        widen=4,
-    )
-    store = Store(Path(":memory:"))
-    job = local_job(NAME, Plan("own", args.steps, TUNING_SEEDS, 2), (sweep,), store, device=args.device)
-    with Bar(f"tuning {args.optimizer}") as bar:
-        run_jobs([job], InProcess(), 1, bar)
-    tuned = sweep.result(job.view).tuned["own prices", args.optimizer]
-    store.close()
-    return tuned.best["lr"]
-
-
-def descend(args: Args, problem: MeanVariance, lr: float) -> Run:
-    """All seeds at once."""
-    keys = Keys.of(range(args.seeds), study=NAME, device=args.device)
-    rates = torch.full((args.seeds,), lr, dtype=torch.float64, device=args.device)
-    block = Block(Variant(args.optimizer, args.optimizer), slice(0, args.seeds), {"lr": rates})
-    recording = Recording(points=20, params=True, state=("exp_avg_sq",))
-    return train(problem, [block], keys, steps=args.steps, recording=recording)
-
-
-@dataclass(frozen=True)
-class Found:
-    """Weights `[R, N]`, sqrt(v̂) `[R, N]` (None for a rule that has none), yearly volatilities `[N]`."""
-
-    weights: Array
-    root: Array | None
-    volatility: Array
-
-
-def read(args: Args, problem: MeanVariance, run: Run) -> Found:
-    """Of a finished run."""
-    assert run.params is not None
-    weights = problem.weights(torch.from_numpy(run.params)).numpy()
-    second_moment = run.state["exp_avg_sq"]
-    beta2 = float(str(RULES[args.optimizer].hyper.get("beta2", 0.0)))
-    root = None if np.isnan(second_moment).all() else np.sqrt(second_moment / (1.0 - beta2**args.steps))
-    return Found(weights, root, volatility(problem.returns.cpu().numpy()))
-
-
-def weights_table(prices: Prices, problem: MeanVariance, found: Found) -> Table:
-    """Ticker by ticker, the largest optimal weight first."""
-    best = problem.optimum.weights
-    rows = tuple(
-        (
-            prices.tickers[i],
-            f"{100 * found.volatility[i]:.1f}",
-            f"{100 * best[i]:.1f}",
-            f"{100 * found.weights[:, i].mean():.1f} ± {100 * found.weights[:, i].std():.1f}",
-            "n/a" if found.root is None else number(float(np.median(found.root[:, i]))),
+def backtests(args: Args, prices: Prices, window: int) -> dict[str, Backtest]:
+    """The chosen way of weighting first, then what it is compared with."""
+    ways: dict[str, Fits] = {
+        f"γ = {args.risk_aversion:g}": MaximumUtility(args.risk_aversion, args.covariance, args.upper),
+        "least variance": MinimumVariance(args.covariance, args.upper),
+        "1/N": EqualWeight(),
+    }
+    returns = prices.returns()
+    return {
+        name: walk_forward(
+            returns,
+            way,
+            window=window,
+            rebalance=args.rebalance,
+            cost=args.cost,
+            turnover_limit=args.turnover_limit,
         )
-        for i in np.argsort(-best, kind="stable")
-    )
-    head = ("ticker", "volatility % a year", "optimum %", "found % (mean ± sd of seeds)", "sqrt(v̂), median")
-    return Table("", head, rows)
+        for name, way in ways.items()
+    }
 
 
-def summary_table(args: Args, run: Run, found: Found, rate: str) -> Table:
-    """The gap and the rank correlation, with intervals over seeds."""
-    gap = run.curves["utility_gap"][:, -1]
-    gap = np.where(np.isnan(gap), np.inf, 1e4 * TRADING_DAYS * gap.round(15))  # beyond: float64's rounding
-    relative = run.curves["relative_gap"][:, -1]
-    rows = [
-        ("learning rate", rate),
+def tearsheet(args: Args, prices: Prices) -> Tearsheet:
+    """The frontier of all days, the portfolio on it, and the backtests."""
+    returns = prices.returns()
+    covariance = MaximumUtility(args.risk_aversion, args.covariance).estimate(returns)
+    frontier = efficient_frontier(returns.mean(axis=0), covariance, Constraints(upper=args.upper))
+    window = min(TRADING_DAYS, len(returns) // 2) if args.window is None else args.window
+    facts = (
+        ("prices", prices.describe()),
+        ("moments", f"{args.covariance} covariance and sample mean of all {len(returns)} daily returns"),
+        ("largest weight", "no limit" if args.upper is None else f"{100 * args.upper:g}%"),
+        ("frontier", f"critical line, {len(frontier.turning)} turning points"),
+        ("backtest", f"each fit sees {window} days, every {args.rebalance} days"),
+        ("costs", f"{1e4 * args.cost:g} basis points of what is traded"),
         (
-            "utility below the optimum, basis points a year",
-            with_interval(stats.interval(gap)),
+            "turnover limit",
+            "none" if args.turnover_limit is None else f"{args.turnover_limit:g} a rebalancing",
         ),
-    ]
-    if not np.isnan(relative).any():
-        rows.append(
-            ("the same as a share of the gap of equal weights", with_interval(stats.interval(relative)))
-        )
-    if found.root is not None:
-        chance = permutation_band(found.weights.shape[1])
-        for name, other in (("volatility", found.volatility), ("weight", found.weights)):
-            rho = with_interval(stats.interval(rank_agreement(found.root, other)), 2)
-            rows.append((f"Spearman's ρ of sqrt(v̂) with {name} (chance: within ±{chance:.2f})", rho))
-    rows.append(("share of runs that diverged", with_interval(stats.proportion(run.diverged), 2)))
-    return Table(
-        "",
-        (f"{args.optimizer}, {args.parametrisation}", f"IQM of {args.seeds} seeds, 95% interval"),
-        tuple(rows),
+    )
+    results = backtests(args, prices, window)
+    return Tearsheet(
+        prices,
+        frontier,
+        frontier.at_risk_aversion(args.risk_aversion),
+        results,
+        {name: performance(result) for name, result in results.items()},
+        args.risk_free / TRADING_DAYS,
+        facts,
     )
 
 
-def draw(args: Args, prices: Prices, problem: MeanVariance, found: Found) -> Figure:
-    """Weights beside the optimum; and sqrt(v̂) against volatility where the rule has it."""
-    tickers = np.array(prices.tickers)
-    order = np.argsort(problem.optimum.weights, kind="stable")
-    columns = 1 if found.root is None else 2
-    figure, panels = figures.new_figure(
-        columns=columns, width=4.9 * columns, height=max(3.4, 1.4 + 0.2 * len(tickers))
-    )
-    look, rows = figures.line(args.optimizer), np.arange(len(tickers))
-    left = panels[0]
-    left.barh(rows, 100 * problem.optimum.weights[order], color="#d9d9d9", label="exact optimum")
-    middle, spread = 100 * found.weights.mean(axis=0)[order], 100 * found.weights.std(axis=0)[order]
-    left.errorbar(
-        middle,
-        rows,
-        xerr=spread,
-        fmt=look["marker"],
-        color=look["color"],
-        label=f"{args.optimizer}, mean ± sd",
-    )
-    left.set_yticks(rows, tickers[order])
-    left.grid(False, axis="y")
-    figures.label(left, x="weight [%]", title=f"Weights, γ = {args.risk_aversion:g}")
-    if found.root is not None:
-        right, up = panels[1], np.median(found.root, axis=0)
-        right.scatter(100 * found.volatility, up, color=look["color"], marker=look["marker"], s=24)
-        right.margins(x=0.1)
-        rho = stats.interval(rank_agreement(found.root, found.volatility))[0]
-        figures.label(
-            right, x="volatility [% a year]", y="sqrt(v̂)", title=f"Second moment: ρ = {rho:.2f}", log="y"
-        )
-    figures.legend_below(figure)
-    if found.root is not None:
-        name_points(panels[1], 100 * found.volatility, up, prices.tickers)
-    return figure
-
-
-def save(figure: Figure, path: Path) -> None:
-    """Write the figure in the form that its name asks for."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figures.save_svg(figure, path) if path.suffix == ".svg" else figures.save_png(figure, path)
-    except OSError as error:
-        raise VhatError(f"cannot write {path}: {error.strerror}; choose another file with --out") from error
-
-
-def main(args: Args) -> None:
-    """Fetch, train, print, draw."""
-    check(args)
-    torch.set_num_threads(1)  # the tensors are small: threads would cost more than they bring
-    prices = fetch(args)
+def training(args: Args, prices: Prices, plan: Descent) -> None:
+    """Train by an update rule; print the gap to the exact optimum, and how v̂ ranks assets; write a figure."""
     problem = MeanVariance(
         prices.returns(),
         risk_aversion=args.risk_aversion,
@@ -266,15 +168,48 @@ def main(args: Args) -> None:
         parametrisation=args.parametrisation,
         device=args.device,
     )
-    lr = tuned_rate(args, problem) if args.lr is None else args.lr
-    run = descend(args, problem, lr)
-    found = read(args, problem, run)
-    print(prices.describe(), end="\n\n")
+    lr = tuned_rate(plan, problem) if plan.lr is None else plan.lr
+    run = descend(plan, problem, lr)
+    found = read(plan, problem, run)
+    print(f"\nTrained by {plan.optimizer} on second moments about zero, beside their exact optimum:\n")
     print(text_table(weights_table(prices, problem, found)), end="\n\n")
-    rate = f"{number(lr, 4)}, {'given' if args.lr is not None else f'tuned on {TUNING_SEEDS} other seeds'}"
-    print(text_table(summary_table(args, run, found, rate)))
-    save(draw(args, prices, problem, found), args.out)
-    print(f"\nFigure: {args.out}")
+    rate = f"{number(lr, 4)}, {'given' if plan.lr is not None else f'tuned on {TUNING_SEEDS} other seeds'}"
+    print(text_table(summary_table(plan, run, found, rate)))
+    path = args.out / f"trained-{plan.optimizer}.png"
+    figures.save_png(draw(plan, prices, problem, found), path)
+    print(f"\nFigure: {path}")
+
+
+def plan_of(args: Args) -> Descent | None:
+    """How to train, checked before anything is computed; None without --optimizer."""
+    if args.optimizer is None:
+        return None
+    if args.batch < 0:
+        raise VhatError(f"--batch must be at least 0, got {args.batch}")
+    check_device(args.device)
+    return Descent(
+        args.optimizer,
+        args.parametrisation,
+        args.risk_aversion,
+        args.lr,
+        args.steps,
+        args.seeds,
+        args.device,
+    )
+
+
+def main(args: Args) -> None:
+    """Fetch, solve, print, write."""
+    plan = plan_of(args)
+    torch.set_num_threads(1)  # the tensors are small: threads would cost more than they bring
+    prices = fetch(args)
+    sheet = tearsheet(args, prices)
+    print(prices.describe(), end="\n\n")
+    for table in (exact_weights_table(sheet), portfolios_table(sheet), performance_table(sheet)):
+        print(f"{table.caption}\n{text_table(table)}", end="\n\n")
+    print(f"Tearsheet: {write_tearsheet(sheet, args.out)}")
+    if plan is not None:
+        training(args, prices, plan)
 
 
 if __name__ == "__main__":

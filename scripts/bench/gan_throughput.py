@@ -10,12 +10,9 @@ the field takes; the floor is the time of the field's matrix products alone.
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from statistics import median
 
 import torch
 import tyro
@@ -25,18 +22,17 @@ from torch.nn.functional import softplus
 # The root before this folder: `games` is the package, not a script.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from core.lab.benchmark import Benchmark, Measured
 from core.lab.problem import Problem
 from core.lab.random import Keys
 from core.lab.run import Recording
-from core.lab.study import Table
-from core.lab.tables import text_table
 from core.lab.train import Block, train
 from core.lab.variant import Variant
 from games.bilinear import BilinearGame
 from games.gan import GAN, mixture_gan
+from scripts.bench.timing import Steps, command, finish, in_turns
 
 LR = 1e-3
-Steps = Callable[[int], None]
 
 
 @dataclass
@@ -53,6 +49,8 @@ class Args:
     """how often both sides take turns"""
     seconds: float = 0.5
     """about how long a turn of a side lasts"""
+    out: Path = field(default_factory=lambda: Path("out"))
+    """folder of the results and the report"""
 
 
 def ours(problem: Problem, replicas: int) -> Steps:
@@ -157,55 +155,46 @@ def field_alone(problem: Problem, replicas: int) -> Steps:
     return go
 
 
-def timed(go: Steps, steps: int) -> float:
-    """Seconds a step."""
-    start = time.perf_counter()
-    go(steps)
-    return (time.perf_counter() - start) / steps
-
-
-def compare(name: str, replicas: int, loop: Steps, problem: Problem, args: Args) -> tuple[str, ...]:
-    """A row of the table: all sides measured in turns."""
-    sides = [ours(problem, replicas), loop, field_alone(problem, replicas)]
+def measure(name: str, replicas: int, loop: Steps, problem: Problem, args: Args) -> Measured:
+    """A row: all sides measured in turns."""
+    sides = {"ours": ours(problem, replicas), "loop": loop, "field": field_alone(problem, replicas)}
     if isinstance(problem, GAN):
-        sides.append(products(problem, replicas))
-    counts = []
-    for go in sides:
-        go(3)
-        counts.append(max(20, int(args.seconds / timed(go, 10))))
-    turns = [[timed(go, n) for go, n in zip(sides, counts, strict=True)] for _ in range(args.turns)]
-    ratios = sorted(replicas * t[1] / t[0] for t in turns)
-    field = median(t[2] / t[0] for t in turns)
-    floor = f"{median(t[2] / t[3] for t in turns):.1f}" if isinstance(problem, GAN) else ""
-    return (
-        name,
-        f"{replicas:,}",
-        f"{median(replicas / t[0] for t in turns):,.0f}",
-        f"{median(1 / t[1] for t in turns):,.0f}",
-        f"{median(ratios):.1f} ({ratios[0]:.1f} to {ratios[-1]:.1f})",
-        f"{field:.0%}",
-        floor,
-    )
+        sides["products"] = products(problem, replicas)
+    times = in_turns(sides, args.turns, args.seconds, fewest=20)
+    beside = {
+        "game-steps a second": f"{replicas / times.median('ours'):,.0f}",
+        "the loop's": f"{1 / times.median('loop'):,.0f}",
+        "share of the field": f"{times.ratio('field', 'ours').median:.0%}",
+    }
+    if "products" in sides:
+        beside["field, times its products"] = f"{times.ratio('field', 'products').median:.1f}"
+    return Measured(name, f"R = {replicas:,}", times.ratio("loop", "ours", factor=replicas), None, beside)
 
 
 def main(args: Args) -> None:
-    """Measure and print."""
+    """Measure, print and store."""
     torch.set_num_threads(1)
     rows = []
     for width in args.widths:
         gan = mixture_gan(width=width)
-        rows += [compare(f"GAN, width {width}", r, gan_loop(gan), gan, args) for r in args.replicas]
-    rows += [compare("game xy", r, linear_loop(), BilinearGame(), args) for r in args.linear_replicas]
-    columns = (
-        "game",
-        "R",
-        "ours, game-steps/s",
-        "loop, steps/s",
-        "ratio (range)",
-        "field",
-        "field over its floor",
+        rows += [measure(f"GAN, width {width}", r, gan_loop(gan), gan, args) for r in args.replicas]
+    rows += [measure("game xy", r, linear_loop(), BilinearGame(), args) for r in args.linear_replicas]
+    benchmark = Benchmark(
+        name="gan-throughput",
+        title="Games at once",
+        about=(
+            "R games trained with Adam on both players in one tensor program, against an ordinary torch "
+            "loop, one game after the other, on one thread. Counted are steps of a game. Beside the ratio: "
+            "the share of a step that the evaluation of the field takes, and that evaluation over its matrix "
+            "products alone."
+        ),
+        unit="game-steps a second, loop = 1",
+        faster="up",
+        rows=tuple(rows),
+        turns=args.turns,
+        command=command(),
     )
-    print(text_table(Table("", columns, tuple(rows))))
+    finish(benchmark, args.out)
 
 
 if __name__ == "__main__":

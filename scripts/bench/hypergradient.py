@@ -1,18 +1,17 @@
-"""Hypergradients of lr, beta1 and beta2 through a whole training with Adam: the three modes side by side.
+"""Hypergradients of lr, beta1 and beta2 through a whole training with Adam: our three modes, TorchOpt,
+`higher` and torch's own `differentiable=True`.
 
-Time is of a hypergradient, loss and all three derivatives, beside a plain training without derivatives; the
-modes take turns, and a ratio is taken within its turn, so that a machine that slows down slows all. Memory is
-the peak of what torch's allocator hands out during one call, above what was there before. The error is the
-largest relative distance to float64 central differences on two rows.
+Time is of a hypergradient, loss and all three derivatives, beside a plain training without derivatives; a
+ratio is to our reverse mode in the same turn. Memory is the peak of what torch's allocator hands out during
+one call, above what was there before. The error is the largest relative distance to central differences, in
+float64.
 """
 
 from __future__ import annotations
 
-import statistics
 import sys
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -25,13 +24,14 @@ from torch.autograd.profiler import profile
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from core.lab.batched import batched_forward
+from core.lab.benchmark import Benchmark, Measured
 from core.lab.random import Keys
-from core.lab.study import Table
-from core.lab.tables import text_table
 from core.optim import RULES
 from core.optim.hypergradient import Hypergradients, Mode, hypergradients
 from core.optim.objective import LossObjective
 from core.optim.unroll import unroll
+from scripts.bench.hypergradient_peers import Training, peers
+from scripts.bench.timing import Steps, command, finish, in_turns
 
 BATCH = 64
 OVER = ("lr", "beta1", "beta2")
@@ -49,16 +49,21 @@ class Args:
     steps: int = 100
     """steps of the training"""
     turns: int = 5
-    """how often the modes take turns"""
+    """how often the contestants take turns"""
+    seconds: float = 0.5
+    """about how long a turn of a contestant lasts, at least one call"""
+    out: Path = field(default_factory=lambda: Path("out"))
+    """folder of the results and the report"""
 
 
 @dataclass(frozen=True)
 class Case:
-    """R trainings of the network, on batches of their own."""
+    """R trainings of the network, on batches of their own; `first` is the first row as a run of its own."""
 
     objective: LossObjective
     start: Tensor
     steps: int
+    first: Training
 
     def plain(self) -> Tensor:
         """The final loss, without derivatives."""
@@ -68,6 +73,11 @@ class Case:
     def differentiated(self, mode: Mode) -> Hypergradients:
         """The final loss with its derivatives."""
         return hypergradients(self.objective, ADAM, self.start, HYPER, steps=self.steps, over=OVER, mode=mode)
+
+
+def wave(x: Tensor) -> Tensor:
+    """What is regressed."""
+    return torch.sin(6 * x)
 
 
 def case(replicas: int, steps: int, dtype: torch.dtype) -> Case:
@@ -82,19 +92,13 @@ def case(replicas: int, steps: int, dtype: torch.dtype) -> Case:
     start = keys.fold("start").normal(len(scale), dtype=dtype) * scale.to(dtype)
 
     def loss(params: Tensor, x: Tensor) -> Tensor:
-        return ((forward(params, x) - torch.sin(6 * x)) ** 2).mean(dim=(1, 2))
+        return ((forward(params, x) - wave(x)) ** 2).mean(dim=(1, 2))
 
     objective = LossObjective(
         lambda params, step: loss(params, draws[:, step]), lambda params: loss(params, everything)
     )
-    return Case(objective, start, steps)
-
-
-def seconds(call: Callable[[], object]) -> float:
-    """Of one call."""
-    begin = time.perf_counter()
-    call()
-    return time.perf_counter() - begin
+    first = Training(module.to(dtype), start[0], draws[0], everything[0], wave)
+    return Case(objective, start, steps, first)
 
 
 def peak_megabytes(call: Callable[[], object]) -> float:
@@ -112,7 +116,8 @@ def peak_megabytes(call: Callable[[], object]) -> float:
 
 
 def errors(steps: int) -> dict[str, float]:
-    """The largest relative distance of each mode to central differences (Richardson), float64, two rows."""
+    """The largest relative distance to central differences (Richardson), float64: ours on two rows, others on
+    the first."""
     small = case(2, steps, torch.float64)
 
     def loss(name: str, value: float) -> Tensor:
@@ -124,39 +129,74 @@ def errors(steps: int) -> dict[str, float]:
         return (loss(name, at * (1 + width)) - loss(name, at * (1 - width))) / (2 * width * at)
 
     exact = {name: (4 * slope(name, 5e-5) - slope(name, 1e-4)) / 3 for name in OVER}
-    found = {mode: small.differentiated(mode).gradients for mode in MODES}
-    return {
-        mode: max(float((own[name] / exact[name] - 1).abs().max()) for name in OVER)
-        for mode, own in found.items()
-    }
+    found = {}
+    for mode in MODES:
+        own = small.differentiated(mode).gradients
+        found[f"ours, {mode}"] = max(float((own[name] / exact[name] - 1).abs().max()) for name in OVER)
+    for peer, differentiate in peers()[0].items():
+        theirs = differentiate(small.first, HYPER)
+        found[peer] = max(abs(value / float(exact[name][0]) - 1) for name, value in theirs.items())
+    return found
+
+
+def repeated(call: Callable[[], object]) -> Steps:
+    """A call, so many times."""
+
+    def go(steps: int) -> None:
+        for _ in range(steps):
+            call()
+
+    return go
+
+
+def measure(replicas: int, error: dict[str, float], args: Args) -> list[Measured]:
+    """The rows of one number of hypergradients."""
+    own = case(replicas, args.steps, torch.float32)
+    calls: dict[str, Callable[[], object]] = {"plain training": own.plain}
+    calls |= {f"ours, {mode}": partial(own.differentiated, mode) for mode in MODES}
+    if replicas == 1:
+        calls |= {name: partial(peer, own.first, HYPER) for name, peer in peers()[0].items()}
+    memory = {name: peak_megabytes(call) for name, call in calls.items()}
+    times = in_turns({name: repeated(call) for name, call in calls.items()}, args.turns, args.seconds)
+    reverse = "ours, reverse"
+    return [
+        Measured(
+            f"R = {replicas}",
+            name,
+            times.ratio(name, reverse),
+            None,
+            {
+                "ms": f"{1e3 * times.median(name):,.0f}",
+                "peak MiB": f"{memory[name]:,.2f}",
+                "memory, reverse = 1": f"{memory[name] / memory[reverse]:.3g}",
+                "error": f"{error[name]:.0e}" if name in error else "",
+            },
+        )
+        for name in calls
+    ]
 
 
 def main(args: Args) -> None:
-    """Measure and print."""
+    """Measure, print and store."""
     torch.set_num_threads(1)
     error = errors(args.steps)
-    rows = []
-    for replicas in args.replicas:
-        own = case(replicas, args.steps, torch.float32)
-        calls: dict[str, Callable[[], object]] = {"plain training": own.plain}
-        calls |= {mode: partial(own.differentiated, mode) for mode in MODES}
-        memory = {name: peak_megabytes(call) for name, call in calls.items()}
-        times = [{name: seconds(call) for name, call in calls.items()} for _ in range(args.turns)]
-        for name in calls:
-            ratios = sorted(turn[name] / turn["reverse"] for turn in times)
-            rows.append(
-                (
-                    str(replicas),
-                    name,
-                    f"{1e3 * statistics.median(turn[name] for turn in times):,.0f}",
-                    f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})",
-                    f"{memory[name]:,.2f}",
-                    f"1/{memory['reverse'] / memory[name]:,.0f}",
-                    f"{error[name]:.0e}" if name in error else "",
-                )
-            )
-    columns = ("R", "mode", "ms", "time to reverse (range)", "peak MiB", "memory to reverse", "error")
-    print(text_table(Table(f"{args.steps} steps", columns, tuple(rows))))
+    benchmark = Benchmark(
+        name="hypergradient",
+        title="Hypergradients",
+        about=(
+            f"The derivatives of the final loss by lr, beta1 and beta2 through {args.steps} steps of Adam on "
+            "an MLP 1-32-32-1 at batch 64, for R trainings at once; the other libraries train one. Memory is "
+            "the peak of what torch's allocator hands out during a call. The error is the largest relative "
+            "distance to central differences, in float64; TorchOpt differentiates lr alone."
+        ),
+        unit="time, our reverse mode = 1",
+        faster="down",
+        rows=tuple(row for replicas in args.replicas for row in measure(replicas, error, args)),
+        turns=args.turns,
+        command=command(),
+        missing=peers()[1],
+    )
+    finish(benchmark, args.out)
 
 
 if __name__ == "__main__":

@@ -1,42 +1,65 @@
-"""Time one Adam step: ours against torch.optim.Adam (default, foreach, fused), and against one copy of the
-parameters; SGD and RMSprop on the network too.
+"""One optimizer step: ours against torch.optim (default, foreach, fused), TorchOpt, and the floor.
 
-Contestants take turns within a round, so that a change in the machine's load falls on all of them; a ratio is
-taken within its round against torch's default. Run from the checkout: python scripts/bench/optim_step.py
+Contestants take turns; a ratio is to torch's default step in the same turn. Gradients stay fixed. The floors:
+`kernels` is nothing but the kernels that Adam's formula needs on one flat tensor, with the gradients gathered
+before and the parameters written back; `copy` reads the parameters once and writes them elsewhere.
 """
 
-import argparse
-import statistics
+from __future__ import annotations
+
 import sys
-import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated, Literal
 
 import torch
+import tyro
 from torch import Tensor, nn
 
-sys.path.insert(0, str(Path(__file__).parents[2]))
+# The root before this folder: `core` is the package.
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from core.lab.benchmark import Benchmark, Measured
 from core.optim import RULES, torch_optim
+from scripts.bench.timing import Steps, command, finish, in_turns, missing_peer
 
 Step = Callable[[], object]
-MLP = ((64, 4), (64,), (64, 64), (64,), (2, 64), (2,))
-SIZES: dict[str, tuple[tuple[int, ...], ...]] = {
-    "MLP 4-64-64-2": MLP,
-    "1e3 floats": ((1_000,),),
-    "1e5 floats": ((100_000,),),
-    "1e7 floats": ((10_000_000,),),
+Size = Literal["mlp", "1e3", "1e5", "1e7"]
+SHAPES: dict[Size, tuple[tuple[int, ...], ...]] = {
+    "mlp": ((64, 4), (64,), (64, 64), (64,), (2, 64), (2,)),
+    "1e3": ((1_000,),),
+    "1e5": ((100_000,),),
+    "1e7": ((10_000_000,),),
 }
+TITLES = {"mlp": "MLP 4-64-64-2", "1e3": "1e3 floats", "1e5": "1e5 floats", "1e7": "1e7 floats"}
+GOALS = {("Adam", "mlp"): 0.15, ("Adam", "1e7"): 0.2}
+DEFAULT, OURS = "torch default", ("ours", "ours fused", "our rule, in place")
 
 
-def model_contestants(shapes: tuple[tuple[int, ...], ...], device: str, name: str) -> dict[str, Step]:
-    """Optimizers over parameters of these shapes, each with its own copy; gradients stay fixed.
+@dataclass
+class Args:
+    """Time of one optimizer step, as a part of torch's."""
 
-    Of Adam there are more: the fused kernels, and the rule on one flat tensor.
-    """
+    sizes: Annotated[tuple[Size, ...], tyro.conf.arg(metavar="SIZE ...")] = ("mlp", "1e3", "1e5", "1e7")
+    """of the parameters: mlp, or so many floats in one tensor"""
+    turns: int = 15
+    """how often the contestants take turns"""
+    seconds: float = 0.05
+    """about how long a turn of a contestant lasts"""
+    threads: int = 1
+    """torch's CPU threads"""
+    device: str = "cpu"
+    """torch device"""
+    out: Path = field(default_factory=lambda: Path("out"))
+    """folder of the results and the report"""
+
+
+def contestants(size: Size, name: str, device: str) -> dict[str, Step]:
+    """Steps of optimizers over parameters of these shapes, each with its own copy."""
     torch.manual_seed(0)
-    values = [torch.randn(shape, device=device) for shape in shapes]
-    gradients = [torch.randn(shape, device=device) for shape in shapes]
+    values = [torch.randn(shape, device=device) for shape in SHAPES[size]]
+    gradients = [torch.randn(shape, device=device) for shape in SHAPES[size]]
 
     def parameters() -> list[nn.Parameter]:
         made = [nn.Parameter(v.clone()) for v in values]
@@ -44,26 +67,32 @@ def model_contestants(shapes: tuple[tuple[int, ...], ...], device: str, name: st
             parameter.grad = gradient.clone()
         return made
 
-    flat, flat_gradient = (torch.cat([t.reshape(-1) for t in ts]) for ts in (values, gradients))
     theirs, ours = getattr(torch.optim, name), getattr(torch_optim, name)
-    contestants: dict[str, Step] = {
-        "torch default": theirs(parameters()).step,
+    found: dict[str, Step] = {
+        DEFAULT: theirs(parameters()).step,
         "torch foreach": theirs(parameters(), foreach=True).step,
         "ours": ours(parameters()).step,
-        "copy": copy_of(flat),
     }
     if name == "Adam":
-        contestants |= {
+        flat, flat_gradient = (torch.cat([t.reshape(-1) for t in ts]) for ts in (values, gradients))
+        found |= {
             "torch fused": theirs(parameters(), fused=True).step,
             "ours fused": ours(parameters(), fused=True).step,
-            "rule, in place, flat": in_place(flat.clone(), flat_gradient.clone()),
-            "rule, pure, flat": pure(flat.clone(), flat_gradient.clone()),
+            "our rule, in place": in_place(flat.clone(), flat_gradient),
+            "our rule, pure": pure(flat.clone(), flat_gradient),
         }
-    return contestants
+        if missing_peer("torchopt") is None:
+            import torchopt
+
+            found["TorchOpt"] = torchopt.Adam(parameters(), lr=1e-3).step
+        if size == "mlp":
+            found["floor: kernels"] = kernels([p.detach() for p in parameters()], gradients)
+        found["floor: copy"] = copy_of(flat)
+    return found
 
 
 def in_place(params: Tensor, gradient: Tensor) -> Step:
-    """The rule's in-place twin."""
+    """The rule's in-place twin on a flat tensor."""
     rule = RULES["adam"]
     state = rule.init(params)
 
@@ -75,7 +104,7 @@ def in_place(params: Tensor, gradient: Tensor) -> Step:
 
 
 def pure(params: Tensor, gradient: Tensor) -> Step:
-    """The allocating rule."""
+    """The allocating rule on a flat tensor."""
     rule = RULES["adam"]
     state = rule.init(params)
 
@@ -87,76 +116,88 @@ def pure(params: Tensor, gradient: Tensor) -> Step:
     return step
 
 
+def kernels(params: list[Tensor], gradients: list[Tensor]) -> Step:
+    """Adam's formula with all its numbers ready, and nothing around it."""
+    values = torch.cat([p.reshape(-1) for p in params])
+    gathered, m, v, root = (torch.zeros_like(values) for _ in range(4))
+    sizes = [p.numel() for p in params]
+    views, inputs = (
+        [part.view(p.shape) for part, p in zip(flat.split(sizes), params, strict=True)]
+        for flat in (values, gathered)
+    )
+    beta2, correction, eps = (values.new_tensor(x) for x in (0.999, 0.5, 1e-8))
+
+    @torch.no_grad()
+    def step() -> None:
+        torch._foreach_copy_(inputs, gradients)
+        m.lerp_(gathered, 0.1)
+        v.mul_(beta2).addcmul_(gathered, gathered, value=1e-3)
+        torch.sqrt(v, out=root).div_(correction).add_(eps)
+        values.addcdiv_(m, root, value=-1e-3)
+        torch._foreach_copy_(params, views)
+
+    return step
+
+
 def copy_of(params: Tensor) -> Step:
-    """The floor: read the parameters and write them elsewhere."""
+    """Read the parameters and write them elsewhere."""
     target = torch.empty_like(params)
     return lambda: target.copy_(params)
 
 
-def measure(contestants: dict[str, Step], rounds: int, seconds: float, device: str) -> dict[str, list[float]]:
-    """Seconds a step, by contestant and round."""
-    times: dict[str, list[float]] = {name: [] for name in contestants}
-    repeats = {name: calibrate(step, seconds, device) for name, step in contestants.items()}
-    for _ in range(rounds):
-        for name, step in contestants.items():
-            times[name].append(timed(step, repeats[name], device))
-    return times
+def repeated(step: Step, device: str) -> Steps:
+    """A step, so many times, until queued kernels are done."""
+
+    def go(steps: int) -> None:
+        for _ in range(steps):
+            step()
+        if device != "cpu":
+            torch.accelerator.synchronize()
+
+    return go
 
 
-def calibrate(step: Step, seconds: float, device: str) -> int:
-    """How often to repeat a step to fill the time."""
-    step()
-    return max(1, int(seconds / timed(step, 3, device)))
+def measure(size: Size, name: str, args: Args) -> list[Measured]:
+    """The rows of one optimizer at one size."""
+    sides = {k: repeated(step, args.device) for k, step in contestants(size, name, args.device).items()}
+    times = in_turns(sides, args.turns, args.seconds)
+    rows = []
+    for side in sides:
+        beside = {"µs a step": f"{1e6 * times.median(side):,.1f}"}
+        if "floor: copy" in sides:
+            beside["copies"] = f"{times.ratio(side, 'floor: copy').median:,.1f}"
+        goal = GOALS.get((name, size)) if side in OURS else None
+        rows.append(Measured(f"{name}, {TITLES[size]}", side, times.ratio(side, DEFAULT), goal, beside))
+    return rows
 
 
-def timed(step: Step, repeats: int, device: str) -> float:
-    """Seconds a step."""
-    finish(device)
-    begin = time.perf_counter()
-    for _ in range(repeats):
-        step()
-    finish(device)
-    return (time.perf_counter() - begin) / repeats
-
-
-def finish(device: str) -> None:
-    """Wait for queued kernels."""
-    if device != "cpu":
-        torch.accelerator.synchronize()
-
-
-def report(title: str, times: dict[str, list[float]]) -> None:
-    """A line a contestant: microseconds, the ratio to torch's default with its spread, and to one copy."""
-    print(f"\n{title}\n{'':22}{'us/step':>10}{'of default':>12}{'min-max':>16}{'copies':>9}")
-    default, copy = times["torch default"], times["copy"]
-    for name, own in times.items():
-        ratios = [a / b for a, b in zip(own, default, strict=True)]
-        spread = f"{min(ratios):.2f}-{max(ratios):.2f}"
-        copies = statistics.median(a / b for a, b in zip(own, copy, strict=True))
-        median = statistics.median(own) * 1e6
-        print(f"{name:22}{median:10.1f}{statistics.median(ratios):11.2f}x{spread:>16}{copies:9.1f}")
-
-
-def main() -> None:
-    """Measure all sizes."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+def main(args: Args) -> None:
+    """Measure, print and store."""
+    torch.set_num_threads(args.threads)
+    rows = []
+    for size in args.sizes:
+        for name in ("Adam", "SGD", "RMSprop") if size == "mlp" else ("Adam",):
+            rows += measure(size, name, args)
+    missing = missing_peer("torchopt")
+    benchmark = Benchmark(
+        name="optim-step",
+        title="One optimizer step",
+        about=(
+            "One step of an optimizer whose parameters hold fixed gradients. Ours steps all parameters as "
+            "one flat tensor, with torch's bits; fused asks for torch's fused kernel, and gets its bits. "
+            "The column copies is the time in copies of the parameters, the memory floor. The floor called "
+            "kernels is nothing but the kernels that the formula needs on one flat tensor, with gradients "
+            "gathered before and parameters written back."
+        ),
+        unit="time, torch's default step = 1",
+        faster="down",
+        rows=tuple(rows),
+        turns=args.turns,
+        command=command(),
+        missing=(missing,) if missing else (),
     )
-    parser.add_argument("--rounds", type=int, default=15, help="interleaved rounds")
-    parser.add_argument("--seconds", type=float, default=0.05, help="time for a contestant in a round")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="torch's CPU threads")
-    parser.add_argument("--device", default="cpu", help="torch device")
-    parser.add_argument("--only", choices=sorted(SIZES), help="one size")
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    print(f"torch {torch.__version__}, {options.device}, {options.threads} threads, {options.rounds} rounds")
-    for title, shapes in SIZES.items():
-        if options.only in (None, title):
-            for name in ("Adam", "SGD", "RMSprop") if shapes is MLP else ("Adam",):
-                contestants = model_contestants(shapes, options.device, name)
-                times = measure(contestants, options.rounds, options.seconds, options.device)
-                report(f"{name}, {title}", times)
+    finish(benchmark, args.out)
 
 
 if __name__ == "__main__":
-    main()
+    main(tyro.cli(Args, description=__doc__))

@@ -7,15 +7,18 @@ sides have the same network, the same number of episodes an update, the same est
 baseline) and learning rate, count steps inside episodes only, and run on one thread. They take turns, and the
 ratio of each turn is taken, so that a machine that slows down slows all.
 
-Shown beside them: how fast the bare vectorised environment steps a batch of that size with ready-made actions
-(the floor), and which share of the environment steps taken lie inside an episode.
+With the extra `bench`, Stable-Baselines3's A2C with 8 environments and the same network takes turns as well:
+it updates every 5 steps, with a value network beside the policy.
+
+Shown beside them: how fast Gymnasium's own vectorised environment, and ours, step a batch of that size with
+ready-made actions (the floor), and which share of the environment steps taken lie inside an episode.
 """
 
 from __future__ import annotations
 
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import gymnasium as gym
@@ -26,17 +29,24 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from core.lab.benchmark import Benchmark, Measured
 from core.lab.experiment import Array
 from core.lab.random import Keys
 from core.lab.run import Recording
-from core.lab.study import Table
-from core.lab.tables import text_table
 from core.lab.train import Block, train
 from core.lab.variant import Variant
 from rl.environments import CartPole
 from rl.problems import cartpole
+from scripts.bench.timing import Times, command, finish, missing_peer
 
 LR = 0.01
+
+GOALS = {
+    "textbook": {1: 8.0, 20: 50.0, 200: 150.0},
+    "careful": {1: 8.0, 20: 50.0, 200: 150.0},
+    "Stable-Baselines3": {200: 70.0},
+}
+"""Ratios to reach, by contestant and runs at once."""
 
 
 @dataclass
@@ -51,6 +61,8 @@ class Args:
     """updates a turn, from a new policy on"""
     turns: int = 3
     """how often all sides take turns"""
+    out: Path = field(default_factory=lambda: Path("out"))
+    """folder of the results and the report"""
 
 
 class Textbook:
@@ -140,14 +152,36 @@ def ours(replicas: int, episodes: int, updates: int, seed: int) -> tuple[int, fl
     return int((curve[:, 0] + curve[:, 1] * (updates - 1)).sum()), seconds
 
 
-def bare(replicas: int, episodes: int, steps: int = 300) -> float:
-    """Steps a second of the vectorised environment alone, with ready-made actions."""
+def stable_baselines(steps: int, seed: int) -> tuple[int, float]:
+    """Stable-Baselines3's A2C with 8 environments: steps, seconds."""
+    from stable_baselines3 import A2C
+    from stable_baselines3.common.env_util import make_vec_env
+
+    envs = make_vec_env("CartPole-v1", n_envs=8, seed=seed)
+    model = A2C("MlpPolicy", envs, policy_kwargs={"net_arch": [32]}, seed=seed, device="cpu")
+    start = time.perf_counter()
+    model.learn(total_timesteps=steps)
+    seconds = time.perf_counter() - start
+    envs.close()
+    return int(model.num_timesteps), seconds
+
+
+def bare(replicas: int, episodes: int, steps: int = 300) -> tuple[float, float]:
+    """Steps a second of the environment alone, with ready-made actions: ours, and Gymnasium's vectorised."""
     running = CartPole().start(Keys.of(range(replicas)), episodes)
     actions = np.random.default_rng(0).integers(0, 2, (steps, replicas, episodes))
     start = time.perf_counter()
     for act in actions:
         running.step(act)
-    return actions.size / (time.perf_counter() - start)
+    ours = time.perf_counter() - start
+    count = replicas * episodes
+    env = gym.make_vec("CartPole-v1", num_envs=count, vectorization_mode="vector_entry_point")
+    env.reset(seed=0)
+    start = time.perf_counter()
+    for act in actions.reshape(steps, count):
+        env.step(act)
+    theirs = time.perf_counter() - start
+    return actions.size / ours, actions.size / theirs
 
 
 def useful_share(replicas: int, episodes: int, updates: int) -> float:
@@ -164,41 +198,67 @@ def useful_share(replicas: int, episodes: int, updates: int) -> float:
     return inside / taken
 
 
-def row(args: Args, replicas: int) -> tuple[str, ...]:
-    """Medians over the turns for one size."""
-    turns = []
+def measure(args: Args, replicas: int) -> list[Measured]:
+    """A row against each contestant, for one number of runs."""
+    styles: dict[str, type[Textbook | Careful]] = {"textbook": Textbook, "careful": Careful}
+    peer = "Stable-Baselines3"
+    seconds: dict[str, list[float]] = {"ours": [], **{style: [] for style in styles}}
+    if missing_peer("stable_baselines3") is None:
+        seconds[peer] = []
     for turn in range(args.turns):
-        results = (
-            loop(Textbook, args.episodes, args.updates, turn),
-            loop(Careful, args.episodes, args.updates, turn),
-            ours(replicas, args.episodes, args.updates, turn),
+        steps, spent = ours(replicas, args.episodes, args.updates, turn)
+        seconds["ours"].append(spent / steps)
+        for style, agent in styles.items():
+            steps, spent = loop(agent, args.episodes, args.updates, turn)
+            seconds[style].append(spent / steps)
+        if peer in seconds:
+            steps, spent = stable_baselines(10_000, turn)
+            seconds[peer].append(spent / steps)
+    times = Times(seconds)
+    own, theirs = bare(replicas, args.episodes)
+    beside = {
+        "steps a second": f"{1 / times.median('ours'):,.0f}",
+        "bare environment": f"{own:,.0f}",
+        "Gymnasium's": f"{theirs:,.0f}",
+        "inside episodes": f"{useful_share(min(replicas, 200), args.episodes, args.updates):.0%}",
+    }
+    return [
+        Measured(
+            f"{replicas:,} run{'s' if replicas > 1 else ''} at once",
+            f"against the {style} loop" if style in styles else f"against {style}",
+            times.ratio(style, "ours"),
+            GOALS[style].get(replicas),
+            {**beside, "the contestant's": f"{1 / times.median(style):,.0f}"},
         )
-        textbook, careful, own = (steps / seconds for steps, seconds in results)
-        turns.append((textbook, careful, own, own / textbook, own / careful))
-    textbook, careful, own, first, second = np.median(turns, axis=0)
-    floor = bare(replicas, args.episodes)
-    share = useful_share(min(replicas, 200), args.episodes, args.updates)
-    rates = (textbook, careful, own, floor)
-    return (str(replicas), *(f"{x:,.0f}" for x in rates), f"{first:.1f}x", f"{second:.1f}x", f"{share:.0%}")
+        for style in seconds
+        if style != "ours"
+    ]
 
 
 def main(args: Args) -> None:
-    """A table of environment steps a second and ratios."""
+    """Measure, print and store."""
     torch.set_num_threads(1)
     ours(2, args.episodes, 2, 0)
     loop(Careful, args.episodes, 1, 0)
-    heads = (
-        "runs at once",
-        "textbook",
-        "careful",
-        "vhat",
-        "bare env",
-        "vhat / textbook",
-        "vhat / careful",
-        "useful",
+    benchmark = Benchmark(
+        name="rl-throughput",
+        title="REINFORCE on CartPole",
+        about=(
+            "Environment steps a second of whole training on CartPole-v1: runs at once in one program, "
+            "against loops of one run with gym.make and torch.optim.Adam, on one thread. The textbook loop "
+            "keeps the graph of each distribution; the careful loop acts without a graph; "
+            "Stable-Baselines3 is its A2C with 8 environments. Beside the ratio: the bare environment with "
+            "ready-made actions, ours and Gymnasium's vectorised one, and the share of the environment steps "
+            "taken that lie inside an episode."
+        ),
+        unit="environment steps a second, contestant = 1",
+        faster="up",
+        rows=tuple(row for replicas in args.replicas for row in measure(args, replicas)),
+        turns=args.turns,
+        command=command(),
+        missing=tuple(line for line in [missing_peer("stable_baselines3")] if line is not None),
     )
-    rows = tuple(row(args, replicas) for replicas in args.replicas)
-    print(text_table(Table("", heads, rows)))
+    finish(benchmark, args.out)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,7 @@ products alone take in batched form.
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -20,15 +18,15 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from core.lab.modules import problem_from
+from core.lab.benchmark import Benchmark, Measured
+from core.lab.modules import ModuleProblem, problem_from
 from core.lab.problem import Problem
 from core.lab.random import Keys
 from core.lab.run import Recording
-from core.lab.study import Table
-from core.lab.tables import text_table
 from core.lab.train import Block, train
 from core.lab.variant import Variant
 from core.problems.quadratic import Canyon
+from scripts.bench.timing import Steps, command, finish, in_turns
 
 BATCH = 64
 
@@ -43,6 +41,8 @@ class Args:
     """how often both sides take turns"""
     seconds: float = 0.5
     """about how long a turn of a side lasts"""
+    out: Path = field(default_factory=lambda: Path("out"))
+    """folder of the results and the report"""
 
 
 def mlp() -> nn.Module:
@@ -50,7 +50,7 @@ def mlp() -> nn.Module:
     return nn.Sequential(nn.Linear(1, 32), nn.Tanh(), nn.Linear(32, 32), nn.Tanh(), nn.Linear(32, 1))
 
 
-def ours(problem: Problem, replicas: int) -> Callable[[int], None]:
+def ours(problem: Problem, replicas: int) -> Steps:
     """A sweep of so many replicas, for a number of steps."""
     keys = Keys.of(range(replicas))
     lr = torch.full((replicas,), 1e-3, dtype=torch.float64)
@@ -63,7 +63,7 @@ def ours(problem: Problem, replicas: int) -> Callable[[int], None]:
     return go
 
 
-def mlp_loop(x: Tensor, y: Tensor) -> Callable[[int], None]:
+def mlp_loop(x: Tensor, y: Tensor) -> Steps:
     """One ordinary torch run of the MLP, for a number of steps."""
     model, loss = mlp(), nn.functional.mse_loss
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
@@ -78,7 +78,7 @@ def mlp_loop(x: Tensor, y: Tensor) -> Callable[[int], None]:
     return go
 
 
-def canyon_loop() -> Callable[[int], None]:
+def canyon_loop() -> Steps:
     """One ordinary torch run in the canyon, for a number of steps."""
     point = torch.tensor([0.6, 0.8], dtype=torch.float64, requires_grad=True)
     curvature = torch.tensor([100.0, 1.0], dtype=torch.float64)
@@ -93,21 +93,8 @@ def canyon_loop() -> Callable[[int], None]:
     return go
 
 
-def timed(go: Callable[[int], None], steps: int) -> float:
-    """Seconds a step."""
-    start = time.perf_counter()
-    go(steps)
-    return (time.perf_counter() - start) / steps
-
-
-def steps_for(go: Callable[[int], None], seconds: float) -> int:
-    """How many steps take about so long; enough that the evaluations at both ends do not count."""
-    go(3)
-    return max(50, int(seconds / timed(go, 20)))
-
-
-def products(replicas: int, steps: int) -> float:
-    """Seconds a step of the MLP's matrix products alone: three forward, five backward."""
+def products(replicas: int) -> Steps:
+    """The MLP's matrix products alone: three forward, five backward."""
     h, w = torch.randn(replicas, BATCH, 32), torch.randn(replicas, 32, 32)
     thin, row = torch.randn(replicas, BATCH, 1), torch.randn(replicas, 1, 32)
 
@@ -116,46 +103,59 @@ def products(replicas: int, steps: int) -> float:
             thin @ row, h @ w, h @ row.mT
             h.mT @ thin, thin @ row, h.mT @ h, h @ w.mT, thin.mT @ h
 
-    return timed(go, steps)
+    return go
+
+
+def measure(name: str, problem: Problem, loop: Steps, args: Args) -> list[Measured]:
+    """A row for each number of replicas."""
+    rows = []
+    is_mlp = isinstance(problem, ModuleProblem)
+    for replicas in args.replicas:
+        sides = {"ours": ours(problem, replicas), "loop": loop}
+        if is_mlp:
+            sides["products"] = products(replicas)
+        # Enough steps, so that the evaluations at both ends do not count.
+        times = in_turns(sides, args.turns, args.seconds, fewest=100)
+        beside = {
+            "replica-steps a second": f"{replicas / times.median('ours'):,.0f}",
+            "the loop's": f"{1 / times.median('loop'):,.0f}",
+        }
+        if is_mlp:
+            beside["times its matrix products"] = f"{times.ratio('ours', 'products').median:.1f}"
+        goal = 1.0 if replicas == 1 else 12.0 if is_mlp and replicas >= 64 else None
+        if not is_mlp and replicas >= 1024:
+            goal = 500.0
+        ratio = times.ratio("loop", "ours", factor=replicas)
+        rows.append(Measured(name, f"R = {replicas:,}", ratio, goal, beside))
+    return rows
 
 
 def main(args: Args) -> None:
-    """Measure and print."""
+    """Measure, print and store."""
     torch.set_num_threads(1)
     x = torch.linspace(-1, 1, 512)[:, None]
     y = torch.sin(6 * x)
-    cases: list[tuple[str, Problem, Callable[[int], None]]] = [
-        (
-            "MLP 1-32-32-1, batch 64",
-            problem_from(mlp(), nn.functional.mse_loss, (x, y), batch_size=BATCH),
-            mlp_loop(x, y),
-        ),
-        ("quadratic, D = 2", Canyon(), canyon_loop()),
+    regression = problem_from(mlp(), nn.functional.mse_loss, (x, y), batch_size=BATCH)
+    rows = [
+        *measure("MLP 1-32-32-1, batch 64", regression, mlp_loop(x, y), args),
+        *measure("quadratic, D = 2", Canyon(), canyon_loop(), args),
     ]
-    rows = []
-    for name, problem, loop in cases:
-        loop_steps = steps_for(loop, args.seconds)
-        for replicas in args.replicas:
-            go = ours(problem, replicas)
-            steps = steps_for(go, args.seconds)
-            pairs = [(timed(go, steps), timed(loop, loop_steps)) for _ in range(args.turns)]
-            ratios = sorted(replicas * b / a for a, b in pairs)
-            middle = sorted(a for a, _ in pairs)[len(pairs) // 2]
-            floor = f"{middle / products(replicas, 20):.1f}" if name.startswith("MLP") else ""
-            rate = sorted(replicas / a for a, _ in pairs)[len(pairs) // 2]
-            loop_rate = sorted(1 / b for _, b in pairs)[len(pairs) // 2]
-            rows.append(
-                (
-                    name,
-                    str(replicas),
-                    f"{rate:,.0f}",
-                    f"{loop_rate:,.0f}",
-                    f"{ratios[len(ratios) // 2]:.1f} ({ratios[0]:.1f} to {ratios[-1]:.1f})",
-                    floor,
-                )
-            )
-    columns = ("problem", "R", "ours, replica-steps/s", "loop, steps/s", "ratio (range)", "times the floor")
-    print(text_table(Table("", columns, tuple(rows))))
+    benchmark = Benchmark(
+        name="sweep",
+        title="A sweep of R replicas",
+        about=(
+            "R replicas with learning rates of their own, trained with Adam in one tensor program, against "
+            "a Python loop of torch.optim.Adam runs, one replica after the other; both on one thread. "
+            "Counted are steps of a replica. The last column is our time over that of the network's matrix "
+            "products alone, in batched form."
+        ),
+        unit="replica-steps a second, loop = 1",
+        faster="up",
+        rows=tuple(rows),
+        turns=args.turns,
+        command=command(),
+    )
+    finish(benchmark, args.out)
 
 
 if __name__ == "__main__":

@@ -1,153 +1,261 @@
-"""The exact optimum against closed forms, its own optimality conditions and an independent solver."""
+"""The frontier's own conditions and symmetries."""
 
 from __future__ import annotations
 
-import clarabel  # type: ignore[import-untyped]
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import sparse
 
+import finance.frontier
 from core.lab.errors import VhatError
-from finance.frontier import KKT_TOLERANCE, optimal_weights, unconstrained_weights
-from finance.moments import second_moment
-
-FAMILIES = (
-    "plain",
-    "few days",
-    "duplicated",
-    "repeated",
-    "coarse",
-    "equal means",
-    "one factor",
-    "scales",
-    "no risk",
+from finance.constraints import LONG_ONLY, Constraints, InfeasibleError
+from finance.critical_line import Line, LostError, trace
+from finance.frontier import (
+    Frontier,
+    InaccurateError,
+    NoTangencyError,
+    efficient_frontier,
 )
+from finance.optimum import optimal_weights
+
+moments = st.tuples(st.integers(0, 10**6), st.integers(2, 15), st.booleans())
 
 
-def family(name: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean [N] and second moment [N, N] of a random market, degenerate in its own way."""
+def market(seed: int, n: int, singular: bool) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
-    n = int(rng.integers(2, 25))
-    days = max(1, n // 2) if name == "few days" else 5 * n
-    returns = 0.02 * rng.standard_normal((days, n)) + 0.001
-    if name == "duplicated":
-        returns = np.repeat(returns, 2, axis=1)
-    elif name == "repeated":
-        returns = returns[:, rng.integers(0, n, n)]
-    elif name == "coarse":
-        returns = np.round(returns, 2)
-    elif name == "one factor":
-        returns = np.outer(rng.standard_normal(days), rng.uniform(0.5, 2.0, n)) * 0.01
-    elif name == "scales":
-        returns *= 10.0 ** rng.uniform(-1.5, 1.5, n)
-    mean = returns.mean(axis=0)
-    if name == "equal means":
-        mean = np.full_like(mean, 5e-4)
-    moment = np.zeros((len(mean), len(mean))) if name == "no risk" else second_moment(returns)
-    return mean, moment
+    returns = 0.02 * rng.standard_normal((n // 2 + 2 if singular else 4 * n, n)) + 0.001
+    return returns.mean(axis=0), np.cov(returns.T)
 
 
-def oracle_utility(mean: np.ndarray, moment: np.ndarray, risk_aversion: float) -> float:
-    """The best utility by Clarabel's interior-point method, on the scaled problem."""
-    n, scale = len(mean), float(max(np.abs(mean).max(), risk_aversion * np.abs(moment).max()))
-    options = clarabel.DefaultSettings()
-    options.verbose = False
-    options.tol_gap_abs = options.tol_gap_rel = options.tol_feas = 1e-12
-    solution = clarabel.DefaultSolver(
-        sparse.csc_matrix(np.triu(risk_aversion * moment / scale)),
-        -mean / scale,
-        sparse.csc_matrix(np.vstack([np.ones(n), -np.eye(n)])),
-        np.concatenate([[1.0], np.zeros(n)]),
-        [clarabel.ZeroConeT(1), clarabel.NonnegativeConeT(n)],
-        options,
-    ).solve()
-    weights = np.maximum(np.array(solution.x), 0.0)
-    weights /= weights.sum()
-    return float(weights @ mean - 0.5 * risk_aversion * weights @ moment @ weights)
+def violation(mean: np.ndarray, covariance: np.ndarray, gamma: float, weights: np.ndarray) -> float:
+    """By how much a trade from something held to something else would gain, relative to the terms."""
+    gradient = mean - gamma * covariance @ weights
+    scale = max(np.abs(mean).max(), gamma * np.abs(np.diagonal(covariance) * weights).max())
+    return float(gradient.max() - gradient[weights > 1e-9].min()) / scale
 
 
-@pytest.mark.parametrize("name", FAMILIES)
-@given(seed=st.integers(0, 10**6), exponent=st.floats(-3, 4))
-@settings(max_examples=15, deadline=None)
-def test_optimal_and_as_good_as_an_independent_solver(name: str, seed: int, exponent: float) -> None:
-    mean, moment = family(name, seed)
-    risk_aversion = 10.0**exponent
-    best = optimal_weights(mean, moment, risk_aversion)
-    gradient = mean - risk_aversion * moment @ best.weights
-    scale = max(np.abs(mean).max(), risk_aversion * np.abs(moment).max())
-    assert best.weights.min() >= 0
-    assert best.weights.sum() == pytest.approx(1.0, abs=1e-14)
-    # No trade from what is held to anything else gains.
-    assert gradient.max() - gradient[best.weights > 0].min() <= 2 * KKT_TOLERANCE * scale
-    assert best.kkt_residual <= KKT_TOLERANCE
-    difference = best.utility - oracle_utility(mean, moment, risk_aversion)
-    assert -1e-12 * scale <= difference <= 1e-8 * scale
+@given(moments, st.floats(-2, 4))
+@settings(max_examples=60, deadline=None)
+def test_no_trade_gains(these: tuple[int, int, bool], exponent: float) -> None:
+    mean, covariance = market(*these)
+    gamma = 10.0**exponent
+    found = efficient_frontier(mean, covariance).at_risk_aversion(gamma)
+    weights = found.weights[0]
+    assert weights.min() >= -1e-12
+    assert weights.sum() == pytest.approx(1.0, abs=1e-10)
+    assert violation(mean, covariance, gamma, weights) <= 2e-8
+    assert max(found.kkt_residual[0], found.duality_gap[0]) <= 1e-8
+    best = optimal_weights(mean, covariance, gamma)
+    ours = weights @ mean - 0.5 * gamma * weights @ covariance @ weights
+    assert ours == pytest.approx(best.utility, abs=1e-9 * (abs(best.utility) + np.abs(mean).max()))
+
+
+@given(moments)
+@settings(max_examples=40, deadline=None)
+def test_the_frontier_rises_and_is_concave(these: tuple[int, int, bool]) -> None:
+    path = efficient_frontier(*market(*these)).spaced(50)
+    earned, risk = path.expected_return, path.volatility
+    assert (np.diff(earned) >= 0).all()
+    assert (np.diff(risk) >= -1e-12 * risk.max()).all()
+    # Variance is convex in the return.
+    assert (np.diff(risk**2, 2) >= -1e-10 * risk.max() ** 2).all()
+
+
+@given(moments, st.floats(-3, 3), st.floats(-3, 3), st.floats(-0.01, 0.01))
+@settings(max_examples=40, deadline=None)
+def test_scaled_and_shifted_moments_give_the_same_portfolios(
+    these: tuple[int, int, bool], a: float, b: float, shift: float
+) -> None:
+    mean, covariance = market(*these)
+    returns, risk = 10.0**a, 10.0**b
+    path = efficient_frontier(mean, covariance)
+    other = efficient_frontier(returns * (mean + shift), risk * covariance)
+    for gamma in (0.5, 8.0):
+        one = path.at_risk_aversion(gamma)
+        two = other.at_risk_aversion(gamma * returns / risk)
+        # Where the optimum is not unique, return and risk still are.
+        assert two.expected_return[0] / returns - shift == pytest.approx(one.expected_return[0], abs=1e-8)
+        assert two.volatility[0] / np.sqrt(risk) == pytest.approx(one.volatility[0], rel=1e-6, abs=1e-9)
+
+
+@given(moments)
+@settings(max_examples=40, deadline=None)
+def test_the_order_of_assets_does_not_matter(these: tuple[int, int, bool]) -> None:
+    mean, covariance = market(*these)
+    order = np.random.default_rng(these[0]).permutation(len(mean))
+    path = efficient_frontier(mean, covariance).spaced(9)
+    other = efficient_frontier(mean[order], covariance[np.ix_(order, order)]).spaced(9)
+    np.testing.assert_allclose(other.weights, path.weights[:, order], atol=1e-7)
+    np.testing.assert_allclose(other.expected_return, path.expected_return, atol=1e-12)
+
+
+@given(moments)
+@settings(max_examples=30, deadline=None)
+def test_stated_residuals_bound_the_true_ones(these: tuple[int, int, bool]) -> None:
+    mean, covariance = market(*these)
+    path = efficient_frontier(mean, covariance)
+    found = path.spaced(23)
+    risk = np.einsum("pi,ij,pj->p", found.weights, covariance, found.weights)
+    np.testing.assert_allclose(found.volatility**2, risk, atol=1e-12 * np.diagonal(covariance).max())
+    np.testing.assert_allclose(found.weights @ mean, found.expected_return, atol=1e-12)
+    for gamma, weights, gap in zip(found.risk_aversion, found.weights, found.duality_gap, strict=True):
+        if np.isfinite(gamma):
+            # For a portfolio the gap is what moving everything to the best asset would gain at first order.
+            gradient = mean - gamma * covariance @ weights
+            terms = gamma * (np.diagonal(covariance) * weights**2).sum() + weights @ np.abs(mean)
+            assert (gradient.max() - weights @ gradient) / terms <= gap + 1e-10
 
 
 def test_two_assets_in_closed_form() -> None:
-    mean, moment = np.array([2e-3, 1e-3]), np.array([[4e-4, 1e-4], [1e-4, 2e-4]])
-    for risk_aversion in (2.0, 5.0, 20.0, 1e4):
-        spread = moment[0, 0] - 2 * moment[0, 1] + moment[1, 1]
-        inner = ((mean[0] - mean[1]) / risk_aversion + moment[1, 1] - moment[0, 1]) / spread
-        first = min(max(inner, 0.0), 1.0)
-        found = optimal_weights(mean, moment, risk_aversion).weights
-        np.testing.assert_allclose(found, [first, 1 - first], rtol=1e-12, atol=1e-15)
+    mean, covariance = np.array([2e-3, 1e-3]), np.array([[4e-4, 1e-4], [1e-4, 2e-4]])
+    path = efficient_frontier(mean, covariance)
+    spread = covariance[0, 0] - 2 * covariance[0, 1] + covariance[1, 1]
+    least = (covariance[1, 1] - covariance[0, 1]) / spread
+    np.testing.assert_allclose(path.min_variance().weights[0], [least, 1 - least], rtol=1e-12)
+    gamma = (mean[0] - mean[1]) / (spread * (0.7 - least))
+    np.testing.assert_allclose(path.at_risk_aversion(gamma).weights[0], [0.7, 0.3], rtol=1e-12)
+    tangent = np.linalg.solve(covariance, mean - 1e-4)
+    np.testing.assert_allclose(path.max_sharpe(1e-4).weights[0], tangent / tangent.sum(), rtol=1e-9)
 
 
-def test_without_risk_aversion_the_best_mean_takes_all() -> None:
-    mean, moment = family("plain", 4)
-    weights = optimal_weights(mean, moment, 0.0).weights
-    assert weights[np.argmax(mean)] == 1.0
-    assert weights.sum() == 1.0
-
-
-def test_with_much_risk_aversion_uncorrelated_assets_are_held_by_inverse_variance() -> None:
-    variance = np.array([1e-4, 2e-4, 5e-4])
-    weights = optimal_weights(np.zeros(3), np.diag(variance), 7.0).weights
-    np.testing.assert_allclose(weights, (1 / variance) / (1 / variance).sum(), rtol=1e-12)
-
-
-def test_duplicated_assets_share_their_weight_without_loss() -> None:
-    mean, moment = family("plain", 8)
-    twice = np.repeat(np.arange(len(mean)), 2)
-    single, double = (
-        optimal_weights(mean, moment, 3.0),
-        optimal_weights(mean[twice], moment[np.ix_(twice, twice)], 3.0),
+def test_a_known_frontier_under_bounds() -> None:
+    # Without correlation, at least variance each free weight is in proportion to 1/variance.
+    variance = np.array([1.0, 2.0, 4.0, 8.0]) * 1e-4
+    path = efficient_frontier(
+        np.array([1.0, 2.0, 3.0, 4.0]) * 1e-3, np.diag(variance), Constraints(upper=0.4)
     )
-    np.testing.assert_allclose(double.weights.reshape(-1, 2).sum(axis=1), single.weights, atol=1e-9)
-    assert double.utility == pytest.approx(single.utility, rel=1e-10)
+    rest = (1 / variance[1:]) / (1 / variance[1:]).sum()
+    np.testing.assert_allclose(path.min_variance().weights[0], np.append(0.4, 0.6 * rest), rtol=1e-12)
+    np.testing.assert_allclose(path.max_return().weights[0], [0.0, 0.2, 0.4, 0.4], atol=1e-15)
 
 
-def test_unconstrained_solves_the_linear_system() -> None:
-    mean, moment = family("plain", 5)
-    best = unconstrained_weights(mean, moment, 4.0)
-    np.testing.assert_allclose(4.0 * moment @ best.weights, mean, rtol=1e-9)
-    assert best.utility == pytest.approx(mean @ np.linalg.solve(moment, mean) / 8.0, rel=1e-9)
+@given(moments, st.floats(-0.02, 0.02))
+@settings(max_examples=40, deadline=None)
+def test_no_portfolio_of_the_frontier_has_a_greater_sharpe_ratio(
+    these: tuple[int, int, bool], risk_free: float
+) -> None:
+    mean, covariance = market(these[0], these[1], singular=False)
+    path = efficient_frontier(mean, covariance)
+    if mean.max() <= risk_free:
+        with pytest.raises(NoTangencyError, match="hold cash"):
+            path.max_sharpe(risk_free)
+        return
+    best = path.max_sharpe(risk_free)
+    grid = path.spaced(400)
+    ratios = (grid.expected_return - risk_free) / grid.volatility
+    assert (best.expected_return[0] - risk_free) / best.volatility[0] >= ratios.max() * (1 - 1e-12)
 
 
-def test_unbounded_utility_is_an_error() -> None:
-    mean, moment = family("plain", 5)
-    with pytest.raises(VhatError, match="no maximum"):
-        unconstrained_weights(mean, moment, 0.0)
-    free_lunch = np.array([[1.0, 1.0], [1.0, 1.0]])
-    with pytest.raises(VhatError, match="no maximum"):
-        unconstrained_weights(np.array([1.0, 2.0]), free_lunch, 1.0)
+def test_no_tangency_is_said_clearly() -> None:
+    mean, covariance = np.array([-0.01, -0.02]), np.diag([1e-4, 2e-4])
+    with pytest.raises(NoTangencyError, match="least variance"):
+        efficient_frontier(mean, covariance).max_sharpe()
+    with pytest.raises(NoTangencyError, match="no bound"):
+        efficient_frontier(np.array([0.01, 0.02]), np.diag([0.0, 2e-4])).max_sharpe()
+    with pytest.raises(NoTangencyError, match="no bound"):
+        efficient_frontier(np.array([0.01, 0.02]), np.zeros((2, 2))).max_sharpe()
+    one = efficient_frontier(np.full(2, 0.01), np.diag([1e-4, 1e-4])).max_sharpe()
+    np.testing.assert_allclose(one.weights[0], [0.5, 0.5])
+
+
+def test_equal_means_leave_one_portfolio() -> None:
+    variance = np.array([1e-4, 2e-4, 5e-4])
+    path = efficient_frontier(np.full(3, 0.0123), np.diag(variance))
+    for found in (path.min_variance(), path.max_return(), path.at_risk_aversion(3.0), path.at_return(0.001)):
+        np.testing.assert_allclose(found.weights[0], (1 / variance) / (1 / variance).sum(), rtol=1e-12)
+    assert len(path.turning) == 1
+
+
+def test_tied_best_means_are_split_by_risk() -> None:
+    covariance = np.diag([1e-4, 3e-4, 1e-4])
+    best = efficient_frontier(np.array([2e-3, 2e-3, 1e-3]), covariance).max_return()
+    np.testing.assert_allclose(best.weights[0], [0.75, 0.25, 0.0], atol=1e-12)
+
+
+def test_asked_for_too_much_or_nonsense() -> None:
+    mean, covariance = market(3, 6, singular=False)
+    path = efficient_frontier(mean, covariance)
+    with pytest.raises(InfeasibleError, match="the greatest is"):
+        path.at_return(mean.max() * 1.01)
+    with pytest.raises(InfeasibleError, match="the least is"):
+        path.at_risk(path.min_variance().volatility[0] * 0.9)
+    least = path.at_return(path.min_variance().expected_return[0] - 1.0)
+    np.testing.assert_allclose(least.weights, path.min_variance().weights)
+    np.testing.assert_allclose(path.at_risk(10.0).weights, path.max_return().weights)
+    np.testing.assert_allclose(path.at_risk_aversion(0.0).weights, path.max_return().weights)
+    np.testing.assert_allclose(path.at_risk_aversion(np.inf).weights, path.min_variance().weights)
+    for wrong in (-1.0, np.nan):
+        with pytest.raises(VhatError):
+            path.at_risk_aversion(wrong)
 
 
 @pytest.mark.parametrize(
-    ("mean", "moment", "risk_aversion", "message"),
+    ("mean", "covariance", "allowed", "message"),
     [
-        (np.zeros(2), np.eye(3), 1.0, "shape"),
-        (np.array([np.nan, 1.0]), np.eye(2), 1.0, "not finite"),
-        (np.zeros(2), np.eye(2), -1.0, "risk aversion"),
-        (np.zeros(2), np.eye(2), np.inf, "risk aversion"),
-        (np.zeros(2), np.array([[1.0, 2.0], [2.0, 1.0]]), 1.0, "positive semidefinite"),
+        (np.zeros(2), np.eye(3), LONG_ONLY, "shape"),
+        (np.array([np.nan, 1.0]), np.eye(2), LONG_ONLY, "not finite"),
+        (np.zeros(2), np.array([[1.0, 2.0], [2.0, 1.0]]), LONG_ONLY, "positive semidefinite"),
+        (np.zeros(2), np.eye(2), Constraints(lower=-np.inf), "finite"),
+        (np.zeros(2), np.eye(2), Constraints(lower=np.zeros(3)), "do not fit"),
     ],
 )
 def test_problems_that_make_no_sense(
-    mean: np.ndarray, moment: np.ndarray, risk_aversion: float, message: str
+    mean: np.ndarray, covariance: np.ndarray, allowed: Constraints, message: str
 ) -> None:
     with pytest.raises(VhatError, match=message):
-        optimal_weights(mean, moment, risk_aversion)
+        efficient_frontier(mean, covariance, allowed)
+
+
+def test_unknown_group_names_the_nearest() -> None:
+    with pytest.raises(VhatError, match="'banks'"):
+        Constraints.by_group(["banks", "oil"], {"bank": (0.0, 0.5)})
+
+
+def test_a_wrong_line_is_refused_and_a_lost_one_is_traced_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    mean, covariance = market(9, 8, singular=False)
+
+    def wrong(*arguments: object, **settings: object) -> Line:
+        line = trace(*arguments, **settings)  # type: ignore[arg-type]
+        x = line.x.copy()
+        x[1, :2] += [1e-6, -1e-6]
+        return replace(line, x=x)
+
+    monkeypatch.setattr(finance.frontier, "trace", wrong)
+    with pytest.raises(InaccurateError, match="refused"):
+        efficient_frontier(mean, covariance)
+
+    calls = []
+
+    def lost_at_first(*arguments: object, **settings: object) -> Line:
+        calls.append(settings)
+        if len(calls) < 3:
+            raise LostError("for the test")
+        return trace(*arguments, **settings)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(finance.frontier, "trace", lost_at_first)
+    again = efficient_frontier(mean, covariance)
+    assert isinstance(again, Frontier)
+    assert len(calls) == 3
+    monkeypatch.undo()
+    np.testing.assert_allclose(
+        again.spaced(9).weights, efficient_frontier(mean, covariance).spaced(9).weights, atol=1e-8
+    )
+
+
+def test_many_pivots_without_a_new_factorisation_stay_exact() -> None:
+    mean, covariance = market(17, 120, singular=False)
+    path = efficient_frontier(mean, covariance)
+    assert path.pivots > 100
+    assert path.segment_residual.max() < 1e-11
+    assert path.segment_gap.max() < 1e-10
+
+
+def test_far_more_assets_than_days() -> None:
+    returns = 0.01 * np.random.default_rng(0).standard_normal((30, 150))
+    path = efficient_frontier(returns.mean(axis=0), np.cov(returns.T))
+    # Some portfolio has had no risk at all; of those the frontier ends at one with the greatest return.
+    assert path.min_variance().volatility[0] < 1e-9
+    assert max(path.segment_residual.max(), path.segment_gap.max()) < 1e-9

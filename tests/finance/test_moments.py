@@ -10,6 +10,7 @@ from core.optim.adam import adam, adam_init
 from finance.moments import (
     ewma_covariance,
     ewma_variance,
+    ledoit_wolf_covariance,
     realised_volatility,
     sample_covariance,
     sample_mean,
@@ -73,6 +74,19 @@ def test_sample_moments_against_numpy() -> None:
     centred = second_moment(RETURNS) - np.outer(sample_mean(RETURNS), sample_mean(RETURNS))
     np.testing.assert_allclose(centred * 250 / 249, sample_covariance(RETURNS), rtol=1e-10)
     np.testing.assert_allclose(volatility(RETURNS) ** 2, 252 * np.diag(np.cov(RETURNS.T)), rtol=1e-12)
+
+
+def test_ledoit_wolf_shrinks_towards_the_mean_variance() -> None:
+    returns = RETURNS @ np.array([[1, 1, 0, 0], [0, 1, 2, 0], [0, 0, 1, 0], [1, 0, 0, 3]])
+    biased = sample_covariance(returns) * 249 / 250
+    shrunk = ledoit_wolf_covariance(returns)
+    target = np.eye(4) * np.trace(biased) / 4
+    share = 1 - shrunk[0, 1] / biased[0, 1]
+    assert 0 < share < 1
+    np.testing.assert_allclose(shrunk, (1 - share) * biased + share * target, rtol=1e-8, atol=1e-15)
+    assert np.linalg.eigvalsh(ledoit_wolf_covariance(RETURNS[:3]))[0] > 0
+    with pytest.raises(ValueError, match="two days"):
+        ledoit_wolf_covariance(RETURNS[:1])
 
 
 def test_realised_volatility_by_direct_sums() -> None:

@@ -15,7 +15,9 @@ from core.lab.conformance import check_problem
 from core.lab.errors import VhatError
 from core.lab.problem import Problem
 from core.lab.random import Keys
-from finance.objective import MeanVariance, Parametrisation, project_to_simplex
+from core.optim.projection import project_to_simplex
+from finance.objective import MeanVariance
+from finance.parametrisation import Parametrisation
 
 RETURNS = 0.02 * np.random.default_rng(11).standard_normal((40, 5)) + 0.001
 WAYS = get_args(Parametrisation)
@@ -32,8 +34,13 @@ def some_params(of: MeanVariance, keys: Keys = KEYS) -> Tensor:
     return of.project(start + 0.3 * keys.fold("test").normal(of.dim, dtype=start.dtype))
 
 
+def differentiated(of: MeanVariance, params: Tensor) -> Tensor:
+    """What the field is a gradient with respect to: the exponentiated gradient is one of the weights."""
+    return torch.softmax(params, dim=-1) if of.parametrisation == "exponentiated" else params
+
+
 def utility(of: MeanVariance, params: Tensor, days: Tensor) -> Tensor:
-    """U by its definition, over the given days."""
+    """U by its definition, over the given days, as a function of what is differentiated."""
     weights = torch.softmax(params, dim=-1) if of.parametrisation == "softmax" else params
     earned = of.returns[days] @ weights
     return earned.mean() - 0.5 * of.risk_aversion * (earned**2).mean()
@@ -47,7 +54,10 @@ def each_day(of: MeanVariance, params: Tensor) -> Tensor:
 
     gradient = torch.func.grad(descent)
     return torch.stack(
-        [torch.stack([gradient(row, d) for d in torch.arange(len(RETURNS))]) for row in params]
+        [
+            torch.stack([gradient(row, d) for d in torch.arange(len(RETURNS))])
+            for row in differentiated(of, params)
+        ]
     )
 
 
@@ -86,7 +96,7 @@ def test_field_is_the_gradient_on_the_drawn_days(way: Parametrisation, batch: in
     else:
         days = KEYS.fold("days").at(7).integers(len(RETURNS), batch)
     for row in range(6):
-        leaf = params[row].clone().requires_grad_()
+        leaf = differentiated(of, params)[row].clone().requires_grad_()
         value = utility(of, leaf, days[row])
         (gradient,) = torch.autograd.grad(-value, leaf)
         torch.testing.assert_close(sample.values[row], gradient, rtol=1e-11, atol=1e-15)
@@ -137,7 +147,7 @@ def test_gap_is_the_difference_of_utilities(way: Parametrisation) -> None:
     measured = of.measure(params, KEYS)
     everything = torch.arange(len(RETURNS))
     for row in range(6):
-        expected = of.optimum.utility - float(utility(of, params[row], everything))
+        expected = of.optimum.utility - float(utility(of, differentiated(of, params)[row], everything))
         assert float(measured["utility_gap"][row]) == pytest.approx(expected, rel=1e-9, abs=1e-16)
     assert bool((measured["utility_gap"] > 0).all())
     torch.testing.assert_close(
@@ -163,7 +173,61 @@ def test_projected_descent_reaches_the_exact_optimum() -> None:
     np.testing.assert_allclose(params[0].numpy(), of.optimum.weights, atol=1e-6)
 
 
-@given(st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=12))
+@pytest.mark.parametrize("seed", range(5))
+def test_the_optimum_stands_still_in_every_metric_but_not_under_the_euclidean_projection(seed: int) -> None:
+    """Scaled steps with a Euclidean projection stop where the gradient is proportional to the metric."""
+    of = problem("metric", None, risk_aversion=20.0)
+    best = torch.as_tensor(of.optimum.weights).expand(2, -1)
+    metric = 0.1 + torch.rand(2, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    moved = best - 0.05 * of.field(best, KEYS.rows(slice(0, 2)), 0).values / metric
+    torch.testing.assert_close(of.project(moved, metric), best, rtol=0, atol=1e-14)
+    assert float((of.project(moved) - best).abs().max()) > 1e-6
+
+
+def test_exponentiated_descent_reaches_the_exact_optimum() -> None:
+    """And one step multiplies weights by exp(-lr g)."""
+    of = problem("exponentiated", None, risk_aversion=20.0)
+    params = of.init(KEYS)
+    for step in range(5000):
+        params = params - 50.0 * of.field(params, KEYS, step).values
+    assert float(of.measure(params, KEYS)["relative_gap"].max()) < 1e-3
+    before, gradient = of.weights(params), of.field(params, KEYS, 0).values
+    grown = before * torch.exp(-0.3 * gradient)
+    torch.testing.assert_close(of.weights(params - 0.3 * gradient), grown / grown.sum(dim=-1, keepdim=True))
+
+
+POINTS = st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=12)
+
+
+@given(POINTS, st.data())
+@settings(max_examples=100, deadline=None)
+def test_projection_in_a_metric_satisfies_its_optimality_conditions(
+    point: list[float], data: st.DataObject
+) -> None:
+    size = len(point)
+    stretch = data.draw(st.lists(st.floats(1e-3, 1e3), min_size=size, max_size=size))
+    x, metric = (torch.tensor([values, values], dtype=torch.float64) for values in (point, stretch))
+    nearest = project_to_simplex(x, metric)
+    assert float(nearest.min()) >= 0
+    # d_i (y_i - w_i) is one number where w_i > 0, and no larger elsewhere.
+    outward, held = (metric * (x - nearest))[0], nearest[0] > 0
+    rounding = 1e-9 * float((metric * (1 + x.abs())).max())
+    assert float(outward.max() - outward[held].min()) <= rounding
+    assert float(nearest[0].sum()) == pytest.approx(1.0, abs=1e-9 * (1 + float(x.abs().max())))
+    torch.testing.assert_close(project_to_simplex(x, 7.0 * metric), nearest, rtol=1e-9, atol=1e-9)
+    euclidean = project_to_simplex(x, torch.ones_like(x))
+    torch.testing.assert_close(euclidean, project_to_simplex(x), rtol=0, atol=1e-12)
+
+
+def test_projection_where_nothing_was_ever_seen_along_an_axis() -> None:
+    """A zero of the metric is free to move along; a metric of zeros is the Euclidean one."""
+    x = torch.tensor([[0.5, 0.7, 0.1]] * 2, dtype=torch.float64)
+    metric = torch.tensor([[1.0, 2.0, 0.0]] * 2, dtype=torch.float64)
+    torch.testing.assert_close(project_to_simplex(x, metric)[0, 2], torch.tensor(0.0, dtype=torch.float64))
+    torch.testing.assert_close(project_to_simplex(x, torch.zeros_like(x)), project_to_simplex(x))
+
+
+@given(POINTS)
 @settings(max_examples=100, deadline=None)
 def test_projection_is_the_nearest_point_of_the_simplex(point: list[float]) -> None:
     x = torch.tensor([point, point], dtype=torch.float64)

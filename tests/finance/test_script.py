@@ -1,9 +1,11 @@
-"""The script as a person runs it: its table and figure, and one line when something is wrong."""
+"""The script as a person runs it: its tables and tearsheet, and one line when something is wrong."""
 
 from __future__ import annotations
 
+import csv
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -76,11 +78,14 @@ def test_without_network_one_line_names_the_embedded_default(tmp_path: Path) -> 
         ({"csv": Path("own.csv"), "tickers": ("WILDE",)}, "WILD"),
         ({"csv": Path("own.csv"), "end": "2021-02-01"}, "to accept: --allow short"),
         ({"optimizer": "adan"}, "'adam'"),
-        ({"lr": -1.0}, "lr"),
-        ({"seeds": 1}, "--seeds must be at least 2"),
+        ({"optimizer": "adam", "lr": -1.0}, "lr"),
+        ({"optimizer": "adam", "seeds": 1}, "--seeds must be at least 2"),
         ({"start": "soon"}, "start: 'soon' is not a day"),
         ({"start": "1990-01-02"}, "--allow"),
-        ({"csv": Path("own.csv"), "lr": 0.1, "steps": 2, "out": Path("own.csv/figure.png")}, "--out"),
+        ({"csv": Path("own.csv"), "out": Path("own.csv/folder")}, "--out"),
+        ({"csv": Path("own.csv"), "upper": 0.2}, "no portfolio keeps these bounds"),
+        ({"csv": Path("own.csv"), "risk_aversion": -1.0}, "risk aversion must not be negative"),
+        ({"csv": Path("own.csv"), "window": 500}, "shorter window"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(
@@ -101,26 +106,45 @@ def test_what_is_wrong_is_said_in_one_line(
     assert expected in said
 
 
-def test_prices_of_ones_own_end_in_a_table_and_a_figure(tmp_path: Path) -> None:
+def test_prices_of_ones_own_end_in_a_tearsheet(tmp_path: Path) -> None:
     own_prices(tmp_path)
-    done = process(
-        tmp_path, "--csv", "own.csv", "--parametrisation", "simplex", "--batch", "1", "--lr", "0.001",
-        "--steps", "400", "--seeds", "4", "--out", "figures/own.png",
-    )  # fmt: skip
+    done = process(tmp_path, "--csv", "own.csv", "--risk-aversion", "3", "--upper", "0.6", "--out", "made")
     assert done.returncode == 0, done.stderr
     assert "own.csv: 3 tickers, 2021-01-04 to 2021-05-03 (120 days), adjustment as in the file" in done.stdout
-    assert "Spearman's ρ of sqrt(v̂) with volatility" in done.stdout
-    assert "0.001, given" in done.stdout
-    assert (tmp_path / "figures" / "own.png").read_bytes().startswith(b"\x89PNG")
+    assert "Tearsheet: made/tearsheet.html" in done.stdout
+    figures = ("frontier", "transition", "wealth", "volatility", "turnover", "risk-contributions")
+    made = {path.name for path in (tmp_path / "made").iterdir()}
+    assert made == {
+        "tearsheet.html",
+        *(f"{name}.{kind}" for name in figures for kind in ("svg", "png")),
+        *(f"{name}.csv" for name in ("weights", "frontier", "portfolios", "performance", "backtest")),
+    }
+    page = (tmp_path / "made" / "tearsheet.html").read_text("utf-8")
+    assert page.count("data:image/svg+xml;base64,") == len(figures)
+    assert not re.search(r'(?:src|href)="(?!data:|#)', page)  # nothing is fetched from elsewhere
+    with (tmp_path / "made" / "weights.csv").open(encoding="utf-8") as file:
+        weights = {row["ticker"]: float(row["weight"]) for row in csv.DictReader(file)}
+    assert sum(weights.values()) == pytest.approx(1.0)
+    assert max(weights.values()) <= 0.6 + 1e-12
+
+
+def test_a_rule_is_trained_beside_the_optimum(
+    script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = {"optimizer": "adam", "parametrisation": "simplex", "batch": 1, "lr": 0.001, "steps": 400}
+    script.main(script.Args(csv=own_prices(tmp_path), seeds=4, out=tmp_path / "made", **settings))
+    said = capsys.readouterr().out
+    assert "Spearman's ρ of sqrt(v̂) with volatility" in said
+    assert "0.001, given" in said
+    assert (tmp_path / "made" / "trained-adam.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_rule_without_second_moment_is_tuned_and_shown_without_it(
     script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = tmp_path / "own.svg"
-    settings = {"optimizer": "sgd", "batch": 0, "steps": 30, "seeds": 2, "out": out}
+    settings = {"optimizer": "sgd", "batch": 0, "steps": 30, "seeds": 2, "out": tmp_path / "made"}
     script.main(script.Args(csv=own_prices(tmp_path), **settings))
     said = capsys.readouterr().out
     assert "tuned on 6 other seeds" in said
     assert "Spearman" not in said
-    assert out.read_text().startswith("<?xml")
+    assert (tmp_path / "made" / "trained-sgd.png").exists()

@@ -1,0 +1,228 @@
+"""Allocations to compare with, as scikit-learn estimators: `fit(returns)`, `weights_`, `predict(returns)`.
+
+They go into scikit-learn's tools (clone, pipelines, grid search, cross-validation) with any splitter that
+keeps the order of time, such as skfolio's `WalkForward` or scikit-learn's `TimeSeriesSplit`.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Literal, Self, get_args
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from core.lab.errors import VhatError, nearest
+from finance.constraints import Constraints
+from finance.frontier import InaccurateError, efficient_frontier
+from finance.moments import TRADING_DAYS, ewma_covariance, ledoit_wolf_covariance, sample_covariance
+from finance.prices import Floats
+
+Estimate = Literal["sample", "ledoit-wolf", "ewma"]
+_COVARIANCES: dict[str, Callable[[Floats], Floats]] = {
+    "sample": sample_covariance,
+    "ledoit-wolf": ledoit_wolf_covariance,
+    "ewma": lambda returns: ewma_covariance(returns - returns.mean(axis=0), 0.97),
+}
+_ROUNDS = 200  # of Newton's method
+
+
+class Allocation(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has no types
+    """Long-only weights with sum 1 from a window of returns; a subclass says how.
+
+    Attributes:
+        weights_: `[N]`, after `fit`.
+    """
+
+    weights_: Floats
+
+    def fit(self, X: Floats, y: object = None) -> Self:  # noqa: ARG002 (scikit-learn's names)
+        """Weights from returns `[T, N]`; `y` is there for scikit-learn and is not read.
+
+        Raises:
+            ValueError: for returns that are not finite numbers `[T, N]`, with too few days.
+            VhatError: when the returns have no such portfolio.
+        """
+        returns = validate_data(self, X, dtype=np.float64, ensure_min_samples=self._least_days())
+        self.weights_ = self._weights(np.asarray(returns))
+        return self
+
+    def predict(self, X: Floats) -> Floats:
+        """Returns `[T]` of the fitted weights on returns `[T, N]`, the weights restored every day."""
+        check_is_fitted(self, "weights_")
+        out: Floats = np.asarray(validate_data(self, X, dtype=np.float64, reset=False)) @ self.weights_
+        return out
+
+    def score(self, X: Floats, y: object = None) -> float:  # noqa: ARG002
+        """Yearly Sharpe ratio of `predict(X)` on daily returns; 0 where they do not vary."""
+        earned = self.predict(X)
+        spread = float(earned.std(ddof=1)) if len(earned) > 1 else 0.0
+        return float(earned.mean()) / spread * math.sqrt(TRADING_DAYS) if spread > 0 else 0.0
+
+    def _least_days(self) -> int:
+        return 2
+
+    @abstractmethod
+    def _weights(self, returns: Floats) -> Floats:
+        """Weights `[N]` from finite returns `[T, N]`."""
+
+
+class _OfCovariance(Allocation):
+    """Weights from an estimate of the covariance."""
+
+    def __init__(self, covariance: Estimate = "sample") -> None:
+        self.covariance = covariance
+
+    def estimate(self, returns: Floats) -> Floats:
+        """The covariance `[N, N]` that weights come from."""
+        if self.covariance not in _COVARIANCES:
+            raise VhatError(nearest(str(self.covariance), get_args(Estimate), kind="covariance"))
+        return _COVARIANCES[self.covariance](returns)
+
+
+class EqualWeight(Allocation):
+    """1/N (DeMiguel, Garlappi and Uppal 2009)."""
+
+    def _least_days(self) -> int:
+        return 1
+
+    def _weights(self, returns: Floats) -> Floats:
+        return np.full(returns.shape[1], 1.0 / returns.shape[1])
+
+
+class InverseVolatility(Allocation):
+    """Weights in proportion to 1/σ."""
+
+    def _weights(self, returns: Floats) -> Floats:
+        inverse = 1.0 / _deviations(sample_covariance(returns))
+        out: Floats = inverse / inverse.sum()
+        return out
+
+
+class MinimumVariance(_OfCovariance):
+    """The least variance.
+
+    Args:
+        covariance: its estimate.
+        upper: largest weight, None for no limit.
+    """
+
+    def __init__(self, covariance: Estimate = "sample", upper: float | None = None) -> None:
+        super().__init__(covariance)
+        self.upper = upper
+
+    def _weights(self, returns: Floats) -> Floats:
+        covariance = self.estimate(returns)
+        # Without any differences of mean the frontier is this one portfolio.
+        line = efficient_frontier(np.zeros(len(covariance)), covariance, Constraints(upper=self.upper))
+        out: Floats = line.min_variance().weights[0]
+        return out
+
+
+class MaximumUtility(_OfCovariance):
+    """The greatest w·m - (gamma/2) w·Sw (Markowitz 1952), with the sample mean.
+
+    Args:
+        risk_aversion: gamma.
+        covariance: its estimate.
+        upper: largest weight, None for no limit.
+    """
+
+    def __init__(
+        self,
+        risk_aversion: float = 5.0,
+        covariance: Estimate = "ledoit-wolf",
+        upper: float | None = None,
+    ) -> None:
+        super().__init__(covariance)
+        self.risk_aversion = risk_aversion
+        self.upper = upper
+
+    def _weights(self, returns: Floats) -> Floats:
+        line = efficient_frontier(returns.mean(axis=0), self.estimate(returns), Constraints(upper=self.upper))
+        out: Floats = line.at_risk_aversion(self.risk_aversion).weights[0]
+        return out
+
+
+class EqualRiskContribution(_OfCovariance):
+    """Every asset adds the same to the portfolio's variance: w_i (Sw)_i = w·Sw / N (Maillard, Roncalli and
+    Teiletche 2010), by Newton's method on y·Sy/2 - sum(log y)/N (Spinu 2013)."""
+
+    def _weights(self, returns: Floats) -> Floats:
+        return equal_risk_weights(self.estimate(returns))
+
+
+class MaximumDiversification(_OfCovariance):
+    """The greatest w·σ / sqrt(w·Sw) (Choueifaty and Coignard 2008): the least variance of the assets
+    scaled to equal volatility, scaled back."""
+
+    def _weights(self, returns: Floats) -> Floats:
+        covariance = self.estimate(returns)
+        deviation = _deviations(covariance)
+        correlation = covariance / np.outer(deviation, deviation)
+        line = efficient_frontier(np.zeros(len(correlation)), correlation)
+        weights = line.min_variance().weights[0] / deviation
+        out: Floats = weights / weights.sum()
+        return out
+
+
+STANDARD: dict[str, Allocation] = {
+    "1/N": EqualWeight(),
+    "inverse volatility": InverseVolatility(),
+    "minimum variance": MinimumVariance(),
+    "Ledoit-Wolf mean-variance": MaximumUtility(),
+    "equal risk contribution": EqualRiskContribution(),
+    "maximum diversification": MaximumDiversification(),
+}
+"""The allocations by name, unfitted; clone them before use."""
+
+
+def equal_risk_weights(covariance: Floats) -> Floats:
+    """Weights `[N]` with w_i (Sw)_i the same for all i.
+
+    Raises:
+        VhatError: when an asset has no risk.
+        InaccurateError: when there are none to within 1e-8, as where risks cancel to nothing.
+    """
+    deviation = _deviations(covariance)
+    correlation = covariance / np.outer(deviation, deviation)
+    count = len(correlation)
+    y = np.full(count, 1.0 / math.sqrt(float(correlation.mean()) * count * count + 1e-12))
+    for _ in range(_ROUNDS):
+        pull = correlation @ y
+        gradient = pull - 1.0 / (count * y)
+        try:
+            step = np.linalg.solve(correlation + np.diag(1.0 / (count * y**2)), gradient)
+        except np.linalg.LinAlgError:  # y has gone to infinity
+            break
+        # The decrement bounds the step inside the region where the function is self-concordant.
+        decrement = math.sqrt(max(float(gradient @ step) * count, 0.0))
+        y = y - (step if decrement < 0.25 else step / (1.0 + decrement))
+        if decrement < 1e-14 or not np.isfinite(y).all():
+            break
+    share = y * (correlation @ y) * count
+    if not np.abs(share - 1.0).max() <= 1e-8:
+        raise InaccurateError(
+            "no weights with equal risk contributions were found; some portfolio has no risk at all: use "
+            "more days than assets, or a shrunk covariance (Ledoit-Wolf)"
+        )
+    weights = y / deviation
+    out: Floats = weights / weights.sum()
+    return out
+
+
+def risk_contributions(weights: Floats, covariance: Floats) -> Floats:
+    """Each asset's share `[..., N]` of the portfolio's variance, w_i (Sw)_i / w·Sw; they sum to 1."""
+    each = weights * (weights @ covariance)
+    out: Floats = each / each.sum(axis=-1, keepdims=True)
+    return out
+
+
+def _deviations(covariance: Floats) -> Floats:
+    deviation: Floats = np.sqrt(np.diagonal(covariance))
+    if not (deviation > 0).all():
+        raise VhatError("an asset's return does not vary in this window, so it has no risk to weight by")
+    return deviation

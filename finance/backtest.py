@@ -1,0 +1,167 @@
+"""Walk-forward backtest: weights from the past only, drift, proportional costs, a limit on turnover."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from core.lab.errors import VhatError
+from finance.moments import TRADING_DAYS
+from finance.prices import Floats
+
+Indices = npt.NDArray[np.intp]
+
+
+class Fits(Protocol):
+    """What gives weights: an estimator of `finance.allocation`, or one of somebody else with these names."""
+
+    weights_: Floats
+
+    def fit(self, X: Floats, y: object = None) -> object:
+        """Weights from returns `[T, N]`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Targets:
+    """Weights that are aimed at.
+
+    Attributes:
+        days: `[R]`, the first day on which each of them is held; only earlier days were seen.
+        weights: `[R, N]`.
+    """
+
+    days: Indices
+    weights: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Backtest:
+    """What came out, on T days from the first rebalancing on.
+
+    Attributes:
+        first: the first day, counted in the returns that were given.
+        returns: `[T]`, after costs.
+        weights: `[T, N]`, at the beginning of each day, after any trade.
+        days: `[R]`, the days of rebalancing, counted in the returns that were given.
+        turnover: `[R]`, sum of absolute changes of weight: 1 for the first purchase, at most 2 for a full
+            switch.
+        costs: `[R]`, share of wealth.
+    """
+
+    first: int
+    returns: Floats
+    weights: Floats
+    days: Indices
+    turnover: Floats
+    costs: Floats
+
+    @property
+    def wealth(self) -> Floats:
+        """`[T + 1]`, from 1 on."""
+        return np.append(1.0, np.cumprod(1.0 + self.returns))
+
+    @property
+    def drawdown(self) -> Floats:
+        """`[T + 1]`, wealth over its highest value so far, minus 1."""
+        wealth = self.wealth
+        out: Floats = wealth / np.maximum.accumulate(wealth) - 1.0
+        return out
+
+
+def targets(returns: Floats, allocation: Fits, *, window: int, rebalance: int) -> Targets:
+    """Fit a copy of the allocation on each window of days; day t's weights see days t - window to t - 1.
+
+    Args:
+        returns: `[T, N]`.
+        allocation: an estimator.
+        window: days that each fit sees.
+        rebalance: days between two fits.
+
+    Raises:
+        VhatError: when the window leaves no day, or a fit fails (naming its days).
+    """
+    from sklearn.base import clone
+
+    returns = np.asarray(returns, dtype=np.float64)
+    if not 1 <= window < len(returns) or rebalance < 1:
+        raise VhatError(
+            f"{len(returns)} days of returns leave no day to hold after a window of {window} days "
+            f"(rebalancing every {rebalance}); take a shorter window or more days"
+        )
+    days = np.arange(window, len(returns), rebalance)
+    weights = np.empty((len(days), returns.shape[1]))
+    for row, day in enumerate(days):
+        # A copy of the past itself: what an estimator does to it stays there.
+        fitted = clone(allocation)
+        try:
+            fitted.fit(returns[day - window : day].copy())
+        except VhatError as error:
+            raise VhatError(f"days {day - window} to {day - 1}: {error}") from error
+        weights[row] = fitted.weights_
+    return Targets(days, weights)
+
+
+def simulate(
+    returns: Floats, aims: Targets, *, cost: float = 0.0, turnover_limit: float | None = None
+) -> Backtest:
+    """Hold the targets: weights drift with returns between two rebalancings.
+
+    A trade of turnover τ costs `cost` τ of wealth. Where τ would exceed the limit, all trades are scaled down
+    to it (the first purchase excepted).
+
+    Args:
+        returns: `[T, N]`, simple.
+        aims: from when on which weights.
+        cost: of each unit traded: 0.001 is 10 basis points.
+        turnover_limit: of one rebalancing, None for none.
+
+    Raises:
+        VhatError: for a cost outside [0, 0.5) or a limit that is not positive, or when wealth is lost.
+    """
+    if not 0.0 <= cost < 0.5 or not (turnover_limit is None or turnover_limit > 0):
+        raise VhatError(
+            f"a cost lies in [0, 0.5) and a turnover limit is positive, got {cost} and {turnover_limit}"
+        )
+    returns = np.asarray(returns, dtype=np.float64)
+    first = int(aims.days[0])
+    ends = np.append(aims.days[1:], len(returns))
+    earned, held = np.empty(len(returns) - first), np.empty((len(returns) - first, returns.shape[1]))
+    turnover, present = np.empty(len(aims.days)), np.zeros(returns.shape[1])
+    for row, (begin, end) in enumerate(zip(aims.days, ends, strict=True)):
+        trade = aims.weights[row] - present
+        size = float(np.abs(trade).sum())
+        if turnover_limit is not None and row and size > turnover_limit:
+            trade, size = trade * (turnover_limit / size), turnover_limit
+        turnover[row] = size
+        # Units of each asset grow by themselves until the next trade.
+        grown = (present + trade) * np.vstack(
+            [np.ones(len(present)), np.cumprod(1.0 + returns[begin:end], axis=0)]
+        )
+        value = grown.sum(axis=1)
+        # What is not invested (a budget below 1) is cash without interest.
+        value += 1.0 - value[0]
+        if value.min() <= 0.0:
+            raise VhatError(f"all wealth is lost on day {begin + int(value.argmin()) - 1}")
+        held[begin - first : end - first] = grown[:-1] / value[:-1, None]
+        period = value[1:] / value[:-1] - 1.0
+        period[:1] = (1.0 - cost * size) * (1.0 + period[:1]) - 1.0
+        earned[begin - first : end - first] = period
+        present = grown[-1] / value[-1]
+    return Backtest(first, earned, held, aims.days, turnover, cost * turnover)
+
+
+def walk_forward(
+    returns: Floats,
+    allocation: Fits,
+    *,
+    window: int = TRADING_DAYS,
+    rebalance: int = 21,
+    cost: float = 0.0,
+    turnover_limit: float | None = None,
+) -> Backtest:
+    """`targets`, then `simulate`."""
+    aims = targets(returns, allocation, window=window, rebalance=rebalance)
+    return simulate(returns, aims, cost=cost, turnover_limit=turnover_limit)

@@ -1,0 +1,98 @@
+"""The backtest: nothing of the future, and the accounts add up."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.base import clone
+
+from core.lab.errors import VhatError
+from finance.allocation import STANDARD, EqualWeight, MinimumVariance
+from finance.backtest import Targets, simulate, targets, walk_forward
+
+RETURNS = 0.01 * np.random.default_rng(6).standard_normal((200, 4)) @ np.diag([1, 1, 2, 3]) + 5e-4
+
+
+@pytest.mark.parametrize("name", STANDARD)
+def test_rewriting_the_future_changes_nothing_before_it(name: str) -> None:
+    other = RETURNS.copy()
+    today = 131
+    other[today:] = 0.02 * np.random.default_rng(7).standard_normal(other[today:].shape)
+    settings_ = {"window": 60, "rebalance": 10, "cost": 0.002, "turnover_limit": 0.5}
+    one = walk_forward(RETURNS, clone(STANDARD[name]), **settings_)
+    two = walk_forward(other, clone(STANDARD[name]), **settings_)
+    past = today - one.first
+    np.testing.assert_array_equal(one.returns[:past], two.returns[:past])
+    # Weights at the beginning of the first rewritten day were chosen before it.
+    np.testing.assert_array_equal(one.weights[: past + 1], two.weights[: past + 1])
+    assert not np.array_equal(one.returns[past:], two.returns[past:])
+
+
+def test_each_fit_sees_its_window_only() -> None:
+    aims = targets(RETURNS, MinimumVariance(), window=60, rebalance=25)
+    np.testing.assert_array_equal(aims.days, [60, 85, 110, 135, 160, 185])
+    for day, weights in zip(aims.days, aims.weights, strict=True):
+        np.testing.assert_array_equal(weights, MinimumVariance().fit(RETURNS[day - 60 : day]).weights_)
+
+
+@given(st.integers(0, 10**6), st.floats(0, 0.02), st.integers(1, 30), st.floats(0.01, 3.0))
+@settings(max_examples=40, deadline=None)
+def test_the_accounts_of_a_ledger(seed: int, cost: float, every: int, limit: float) -> None:
+    rng = np.random.default_rng(seed)
+    days = np.arange(5, 60, every)
+    aims = Targets(days, rng.dirichlet(np.ones(3), len(days)))
+    returns = 0.05 * rng.standard_normal((60, 3))
+    result = simulate(returns, aims, cost=cost, turnover_limit=limit)
+    wealth, held = 1.0, np.zeros(3)
+    row = 0
+    for day in range(5, 60):
+        if row < len(days) and day == days[row]:
+            trade = aims.weights[row] * wealth - held
+            size = np.abs(trade).sum() / wealth
+            if row and size > limit:
+                trade, size = trade * limit / size, limit
+            assert result.turnover[row] == pytest.approx(size, abs=1e-12)
+            share = (held + trade) / wealth
+            wealth *= 1 - cost * size
+            held = share * wealth
+            row += 1
+        np.testing.assert_allclose(result.weights[day - 5], held / wealth, atol=1e-12)
+        held = held * (1 + returns[day])
+        assert held.sum() / wealth - 1 == pytest.approx(held.sum() / wealth - 1)
+        wealth = held.sum()
+        assert result.wealth[day - 4] == pytest.approx(wealth, rel=1e-11)
+
+
+def test_weights_drift_between_trades_and_return_at_them() -> None:
+    result = walk_forward(RETURNS, EqualWeight(), window=20, rebalance=50)
+    trades = result.days - result.first
+    np.testing.assert_allclose(result.weights[trades], 0.25)
+    assert np.abs(result.weights[trades[1] - 1] - 0.25).max() > 1e-3
+    assert result.turnover[0] == 1.0
+    unheld = walk_forward(RETURNS, EqualWeight(), window=20, rebalance=500)
+    growth = np.prod(1 + RETURNS[20:], axis=0).mean()
+    assert unheld.wealth[-1] == pytest.approx(growth, rel=1e-12)
+    assert result.drawdown.max() == 0.0
+
+
+def test_a_cost_takes_what_it_says() -> None:
+    free, dear = (walk_forward(RETURNS, EqualWeight(), window=20, rebalance=10, cost=c) for c in (0.0, 0.01))
+    ratio = (1 + dear.returns) / (1 + free.returns)
+    trades = dear.days - dear.first
+    np.testing.assert_allclose(ratio[trades], 1 - 0.01 * dear.turnover, rtol=1e-12)
+    np.testing.assert_allclose(np.delete(ratio, trades), 1.0, rtol=1e-12)
+
+
+def test_what_cannot_be_held_is_said() -> None:
+    with pytest.raises(VhatError, match="leave no day"):
+        walk_forward(RETURNS, EqualWeight(), window=200)
+    with pytest.raises(VhatError, match="turnover limit is positive"):
+        walk_forward(RETURNS, EqualWeight(), window=20, turnover_limit=0.0)
+    crash = RETURNS.copy()
+    crash[150] = -1.0
+    with pytest.raises(VhatError, match="lost on day 150"):
+        walk_forward(crash, EqualWeight(), window=20)
+    with pytest.raises(VhatError, match=r"days 0 to 19: .*does not vary"):
+        walk_forward(RETURNS * [0, 1, 1, 1], clone(STANDARD["inverse volatility"]), window=20, rebalance=40)

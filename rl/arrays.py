@@ -8,3 +8,5 @@ from numpy.typing import NDArray
 Floats = NDArray[np.floating[Any]]
 Bools = NDArray[np.bool_]
 Indices = NDArray[np.int64]
+Actions = NDArray[Any]
+"""Choices `[...]` (int64), or vectors `[..., A]` (floating point)."""

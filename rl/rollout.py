@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from core.lab.random import Keys
-from rl.arrays import Bools, Floats, Indices
-from rl.environments import Episodes, Task
-from rl.policies import CategoricalMLP, forward, sample
+from rl.arrays import Actions, Bools, Floats, Indices
+from rl.episodes import Episodes, Task
+from rl.policies import Act, Policy
 
 BLOCK = 32
 """Steps a block. Part of what a draw of actions is keyed by."""
@@ -32,7 +32,7 @@ class Block:
         rows: `[n]`, which replicas of the batch, ascending.
         start: the time index of the first step.
         inputs: `[n, T, E, O + 1]`, observations with a last column of ones.
-        actions: `[n, T, E]`.
+        actions: `[n, T, E]` choices, or `[n, T, E, A]` vectors before the environment clips them.
         rewards: `[n, T, E]`, zero once the episode has ended.
         mask: `[n, T, E]`, True for the steps that belong to the episode.
     """
@@ -40,7 +40,7 @@ class Block:
     rows: Indices
     start: int
     inputs: Floats
-    actions: Indices
+    actions: Actions
     rewards: Floats
     mask: Bools
 
@@ -75,6 +75,8 @@ def _array(values: Tensor) -> Any:
 
 def _live(keys: Keys, rows: Indices) -> Keys:
     """The keys of some rows, without the seeds that none of them uses: those would be drawn in vain."""
+    if len(rows) == len(keys):
+        return keys
     kept = keys.rows(torch.from_numpy(rows).to(keys.device))
     assert kept.index is not None
     used, index = torch.unique(kept.index, return_inverse=True)
@@ -82,7 +84,7 @@ def _live(keys: Keys, rows: Indices) -> Keys:
 
 
 @np.errstate(over="ignore", invalid="ignore")  # a diverging replica is the trainer's business
-def rollout(policy: CategoricalMLP, params: Tensor, task: Task, keys: Keys, episodes: int) -> Batch:
+def rollout(policy: Policy, params: Tensor, task: Task, keys: Keys, episodes: int) -> Batch:
     """Run `episodes` whole episodes of each replica's policy.
 
     The starts and the actions of replica r depend on its parameters and on its key alone. Environments run on
@@ -100,56 +102,54 @@ def rollout(policy: CategoricalMLP, params: Tensor, task: Task, keys: Keys, epis
     alive = np.ones((replicas, episodes), dtype=np.bool_)
     terminated = np.zeros((replicas, episodes), dtype=np.bool_)
     blocks: list[Block] = []
-    stepped = 0
     while rows.size:
-        uniforms = _array(_live(draws, rows).at(len(blocks)).uniform(BLOCK, episodes))
-        block = _empty(rows, len(blocks) * BLOCK, episodes, policy.sizes[0], weights.dtype)
-        own = weights if len(rows) == replicas else weights[rows]
-        failed, steps = _run(block, policy, own, running, uniforms.astype(weights.dtype, copy=False), alive)
+        noise = _array(policy.noise(_live(draws, rows).at(len(blocks)), BLOCK, episodes, params.dtype))
+        block = _empty(policy, rows, len(blocks) * BLOCK, episodes, weights.dtype)
+        act = policy.acting(weights if len(rows) == replicas else weights[rows], episodes)
+        terminated[rows] |= _run(block, act, running, noise, alive)
         blocks.append(block)
-        terminated[rows] |= failed
-        stepped += steps
         left = np.flatnonzero(alive.any(axis=1))
         if len(left) < len(rows):
             rows, alive = rows[left], alive[left]
             if len(left):
                 running.keep(left)
-    return _batch(blocks, terminated, stepped)
+    return _batch(blocks, terminated, running.stepped)
 
 
-def _empty(rows: Indices, start: int, episodes: int, observation_size: int, dtype: Any) -> Block:
-    """A block in which nothing has happened yet."""
-    shape = (len(rows), BLOCK, episodes)
-    inputs = np.zeros((*shape, observation_size + 1), dtype)
+def _empty(policy: Policy, rows: Indices, start: int, episodes: int, dtype: Any) -> Block:
+    """A block in which nothing has happened yet.
+
+    In memory time comes first, so that what belongs to one step lies together.
+    """
+    shape = (BLOCK, len(rows), episodes)
+    inputs = np.zeros((*shape, policy.observation_size + 1), dtype)
     inputs[..., -1] = 1.0
     return Block(
-        rows, start, inputs, np.zeros(shape, np.int64), np.zeros(shape, dtype), np.zeros(shape, np.bool_)
+        rows,
+        start,
+        inputs=inputs.swapaxes(0, 1),
+        actions=policy.empty_actions(shape, dtype).swapaxes(0, 1),
+        rewards=np.zeros(shape, dtype).swapaxes(0, 1),
+        mask=np.zeros(shape, np.bool_).swapaxes(0, 1),
     )
 
 
-def _run(
-    block: Block, policy: CategoricalMLP, params: Floats, running: Episodes, uniforms: Floats, alive: Bools
-) -> tuple[Bools, int]:
-    """Fill a block; `alive` `[n, E]` is brought up to date.
-
-    Returns:
-        Which episodes the task ended in this block `[n, E]`, and how many environment steps were taken.
-    """
-    layers = policy.layers(params)
-    buffers = policy.buffers(len(alive), alive.shape[1], params.dtype)
+def _run(block: Block, act: Act, running: Episodes, noise: Floats, alive: Bools) -> Bools:
+    """Fill a block; `alive` `[n, E]` is brought up to date. Tells which episodes the task ended `[n, E]`."""
     failed = np.zeros(alive.shape, dtype=np.bool_)
     for t in range(BLOCK):
-        seen, act = block.inputs[:, t], block.actions[:, t]
+        seen, chosen = block.inputs[:, t], block.actions[:, t]
         seen[..., :-1] = running.observations
-        sample(forward(layers, seen, buffers), uniforms[:, t], act)
+        act(seen, noise[:, t], chosen)
         block.mask[:, t] = alive
-        block.rewards[:, t], over, cut = running.step(act)
+        block.rewards[:, t], over, cut = running.step(chosen)
         failed |= over & alive
-        alive &= ~(over | cut)
+        over |= cut
+        np.greater(alive, over, out=alive)
         if not alive.any():
             break
     np.multiply(block.rewards, block.mask, out=block.rewards)
-    return failed, (t + 1) * alive.size
+    return failed
 
 
 def _batch(blocks: Sequence[Block], terminated: Bools, stepped: int) -> Batch:

@@ -1,6 +1,9 @@
 """Train policies by REINFORCE on a Gymnasium task, many seeds at once; end with a table and a learning curve.
 
 python scripts/rl.py --env CartPole-v1 --optimizer adam --lr 0.02 --baseline loo --seeds 20
+python scripts/rl.py --compare adam:0.02 rmsprop:0.02 sgd:0.003 --baselines none loo value
+python scripts/rl.py --save out/rl/cartpole.npz --film out/rl/cartpole.gif
+python scripts/rl.py --load out/rl/cartpole.npz
 """
 
 from __future__ import annotations
@@ -31,8 +34,14 @@ from core.lab.terminal import guarded
 from core.lab.train import Block, train
 from core.lab.variant import Variant
 from core.optim.rules import RULES
+from rl.agents import Agents, load
+from rl.baselines import BASELINES
+from rl.film import SUFFIXES, film
 from rl.problems import reinforce
 from rl.reinforce import Reinforce
+
+TESTED = 32
+"""Episodes on which a trained policy is put to the test."""
 
 
 @dataclass
@@ -40,15 +49,20 @@ class Args:
     """REINFORCE with a small tanh policy, all seeds in one tensor program."""
 
     env: str = "CartPole-v1"
-    """a Gymnasium task with discrete actions"""
+    """a Gymnasium task with discrete or box actions"""
     optimizer: str = "adam"
     """an update rule: adam, sgd, momentum, rmsprop, signsgd, normalized_sgd, ..."""
     lr: float = 0.02
     """learning rate"""
     baseline: str = "loo"
-    """what is subtracted from returns: none, or loo (leave-one-out mean of the other episodes)"""
+    """what is subtracted from returns: none, running (mean of earlier updates), loo (leave-one-out mean of
+    the other episodes), value (function of state and time), optimal (constant), mean (biased)"""
+    compare: tuple[str, ...] = ()
+    """several optimizers instead of one, each a name or name:rate, as in adam:0.02 sgd:0.003"""
+    baselines: tuple[str, ...] = ()
+    """several baselines instead of one; with --compare, every pair is run"""
     seeds: int = 20
-    """runs, trained all at once"""
+    """runs of each, trained all at once"""
     updates: int = 100
     """updates of each run"""
     episodes: int = 8
@@ -57,6 +71,12 @@ class Args:
     """sizes of the hidden layers"""
     discount: float = 1.0
     """discount a step"""
+    drop_discount: bool = False
+    """drop the factor discount^t, as most implementations do (biased)"""
+    normalize: bool = False
+    """divide advantages by their standard deviation (biased)"""
+    entropy: float = 0.0
+    """weight of a bonus on the policy's entropy"""
     horizon: int | None = None
     """time limit in steps; default: the task's own"""
     failed_below: float | None = None
@@ -65,6 +85,12 @@ class Args:
     """where parameters live and updates are computed; environments run on the CPU"""
     out: Path = Path("out/rl")
     """folder of the learning curve"""
+    save: Path | None = None
+    """a file for the trained policies of all seeds (.npz)"""
+    film: Path | None = None
+    """a film of one seed's policy before and after training (.gif, .png or .webp)"""
+    load: Path | None = None
+    """put saved policies to the test instead of training"""
 
 
 @dataclass
@@ -85,7 +111,7 @@ class Shown:
     def field(self, params: Tensor, keys: Keys, step: int) -> Field:
         """As the problem; the bar moves on."""
         sample = self.inner.field(params, keys, step)
-        self.bar.advance(1.0, f"return {float(sample.measures['return'].mean()):.1f}")
+        self.bar.advance(1.0, f"return {float(sample.measures['return'].nanmean()):.1f}")
         return sample
 
     def measure(self, params: Tensor, keys: Keys) -> Mapping[str, Tensor]:
@@ -93,34 +119,115 @@ class Shown:
         return self.inner.measure(params, keys)
 
 
+@dataclass(frozen=True)
+class Trained:
+    """The runs of one optimizer with one baseline."""
+
+    optimizer: str
+    lr: float
+    baseline: str
+    run: Run
+
+    @property
+    def name(self) -> str:
+        """In tables."""
+        return f"{self.optimizer}, lr {self.lr:g}, baseline {self.baseline}"
+
+
+def optimizers(args: Args) -> list[tuple[str, float]]:
+    """Update rules and learning rates to run, or one clear line."""
+    chosen = []
+    for word in args.compare or (args.optimizer,):
+        name, colon, rate = word.partition(":")
+        if name not in RULES:
+            raise VhatError(nearest(name, RULES, kind="update rule"))
+        try:
+            lr = float(rate) if colon else args.lr
+        except ValueError:
+            raise VhatError(f"{word!r} should be an update rule and its rate, as in adam:0.02") from None
+        try:
+            RULES[name].validate(lr=lr)
+        except ValueError as error:
+            raise VhatError(str(error)) from error
+        if lr == 0.0:
+            raise VhatError(f"{name}: with lr 0 nothing is learned; give a rate above 0")
+        if (name, lr) in chosen:
+            raise VhatError(f"{name} with rate {lr:g} is compared with itself; give it once")
+        chosen.append((name, lr))
+    return chosen
+
+
 def check(args: Args) -> None:
     """Raise one clear line for what cannot be run."""
-    if args.optimizer not in RULES:
-        raise VhatError(nearest(args.optimizer, RULES, kind="update rule"))
     if args.seeds < 2 or args.updates < 2:
         raise VhatError(f"--seeds and --updates must be at least 2, got {args.seeds} and {args.updates}")
-    try:
-        RULES[args.optimizer].validate(lr=args.lr)
-    except ValueError as error:
-        raise VhatError(str(error)) from error
+    if min(args.hidden, default=1) < 1:
+        raise VhatError(f"--hidden must be sizes of 1 or more, got {args.hidden}")
+    if args.film is not None and args.film.suffix not in SUFFIXES:
+        raise VhatError(f"--film must end in {', '.join(SUFFIXES)}, got {args.film}")
+    several = len(optimizers(args)) * len(args.baselines or (args.baseline,)) > 1
+    if several and (args.save or args.film):
+        raise VhatError("--save and --film need one optimizer and one baseline")
     check_device(args.device)
 
 
-def table(args: Args, run: Run) -> Table:
-    """How the runs ended."""
-    final = run.curves["return"][:, -1]
-    training = run.curves["field/return"][:, 1:].mean(axis=1)
-    rows = [
-        ("return after training, IQM", with_interval(stats.interval(_or_worst(final)))),
-        ("mean return over training, IQM", with_interval(stats.interval(_or_worst(training)))),
-        ("share of runs that diverged", with_interval(stats.proportion(run.diverged))),
-    ]
-    least = 195.0 if args.failed_below is None and args.env == "CartPole-v1" else args.failed_below
-    if least is not None:
-        failed = stats.proportion(~(final >= least))
-        rows.insert(2, (f"share of runs below {least:g}", with_interval(failed)))
-    heads = (f"{args.optimizer}, lr {args.lr:g}, baseline {args.baseline}", f"{args.seeds} seeds")
-    return Table("", heads, tuple(rows))
+def problem_of(args: Args, baseline: str) -> Reinforce:
+    """The task with one baseline."""
+    return reinforce(
+        args.env,
+        hidden=args.hidden,
+        episodes=args.episodes,
+        baseline=baseline,
+        discount=args.discount,
+        discounted_states=not args.drop_discount,
+        normalized=args.normalize,
+        entropy=args.entropy,
+        horizon=args.horizon,
+        evaluation_episodes=TESTED,
+        device=args.device,
+    )
+
+
+def train_all(args: Args) -> list[Trained]:
+    """All optimizers at once, one baseline after another."""
+    chosen, found = optimizers(args), []
+    problems = {name: problem_of(args, name) for name in args.baselines or (args.baseline,)}
+    keys = Keys.of(range(args.seeds), study="scripts/rl", device=args.device, copies=len(chosen))
+    blocks = []
+    for number, (name, lr) in enumerate(chosen):
+        rates = torch.full((args.seeds,), lr, dtype=torch.float64, device=args.device)
+        rows = slice(number * args.seeds, (number + 1) * args.seeds)
+        blocks.append(Block(Variant(f"{name} {lr:g}", name), rows, {"lr": rates}))
+    with Bar(f"{args.env}, {len(chosen) * len(problems)} x {args.seeds} runs") as bar:
+        bar.expect(args.updates * len(problems))
+        for baseline, problem in problems.items():
+            recording = Recording(points=min(20, args.updates // 2), params=True)
+            run = train(Shown(problem, bar), blocks, keys, steps=args.updates, recording=recording)
+            for (name, lr), block in zip(chosen, blocks, strict=True):
+                found.append(Trained(name, lr, baseline, run.rows(block.rows)))
+    return found
+
+
+def least_return(args: Args) -> float | None:
+    """The return below which a run has failed, if any."""
+    usual = args.failed_below is None and args.env == "CartPole-v1" and args.horizon is None
+    return 195.0 if usual else args.failed_below
+
+
+def table(args: Args, trained: list[Trained]) -> Table:
+    """How the runs ended, a row each."""
+    least = least_return(args)
+    heads = [f"{args.env}, {args.seeds} seeds", "return after training, IQM", "mean return in training, IQM"]
+    heads += [] if least is None else [f"share below {least:g}"]
+    rows = []
+    for one in trained:
+        final = one.run.curves["return"][:, -1]
+        training = one.run.curves["field/return"][:, 1:].mean(axis=1)
+        row = [one.name, *(with_interval(stats.interval(_or_worst(x))) for x in (final, training))]
+        if least is not None:
+            row.append(with_interval(stats.proportion(~(final >= least))))
+        rows.append((*row, with_interval(stats.proportion(one.run.diverged))))
+    return Table("", (*heads, "share diverged"), tuple(rows))
 
 
 def _or_worst(values: Array) -> Array:
@@ -128,21 +235,30 @@ def _or_worst(values: Array) -> Array:
     return np.where(np.isnan(values), -np.inf, values)
 
 
-def draw(args: Args, run: Run) -> Path:
-    """The learning curve as a PNG file."""
-    figure, (axes,) = figures.new_figure()
-    figures.curves_with_intervals(
-        axes,
-        run.steps[1:],
-        run.curves["field/return"][:, 1:],
-        args.optimizer,
-        higher=True,
-        legend=f"{args.optimizer}, lr {args.lr:g}, baseline {args.baseline}",
-    )
-    title = f"{args.env}: IQM of {args.seeds} seeds, 95% interval"
-    figures.label(axes, x=f"update ({args.episodes} episodes each)", y="return", title=title)
-    figures.legend_below(figure)
-    path = args.out / f"{args.env}-{args.optimizer}-{args.baseline}.png"
+def draw(args: Args, trained: list[Trained]) -> Path:
+    """The learning curves as a PNG file, one panel a baseline."""
+    baselines = list(dict.fromkeys(one.baseline for one in trained))
+    width, height = (None, None) if len(baselines) == 1 else (3.6 * max(2, len(baselines)), 4.0)
+    figure, panels = figures.new_figure(columns=len(baselines), sharey=True, width=width, height=height)
+    for axes, baseline in zip(panels, baselines, strict=True):
+        for one in trained:
+            if one.baseline != baseline:
+                continue
+            figures.curves_with_intervals(
+                axes,
+                one.run.steps[1:],
+                one.run.curves["field/return"][:, 1:],
+                one.optimizer,
+                higher=True,
+                legend=f"{one.optimizer}, lr {one.lr:g}",
+            )
+        words = BASELINES[baseline].words
+        title = f"{args.env}, {words}" if len(baselines) == 1 else words
+        figures.label(axes, x=f"update ({args.episodes} episodes each)", title=title)
+    figures.label(panels[0], y="return")
+    figures.legend_below(figure, panels[0])
+    names = "-".join(dict.fromkeys(one.optimizer for one in trained))
+    path = args.out / f"{args.env.replace('/', '-')}-{names}-{'-'.join(baselines)}.png"
     try:
         args.out.mkdir(parents=True, exist_ok=True)
         figures.save_png(figure, path)
@@ -151,28 +267,48 @@ def draw(args: Args, run: Run) -> Path:
     return path
 
 
+def film_of(path: Path, agents: Agents, returns: Array) -> None:
+    """A film of the policy whose return is the median of all seeds, before and after."""
+    row = int(np.argsort(_or_worst(returns))[len(returns) // 2])
+    before = agents.fresh(Keys.of([row], study="scripts/rl").fold("policy"))
+    keys = Keys.of([row], study="scripts/rl").fold("film")
+    print(f"Film of seed {row}, the median: {film(path, before, agents.only(row), keys)}")
+
+
+def test_saved(args: Args, path: Path) -> None:
+    """How saved policies do now."""
+    agents = load(path)
+    keys = Keys.of(range(len(agents.params)), study="scripts/rl").fold("test")
+    returns = agents.episodes(TESTED, keys).returns.mean(axis=1)
+    rows = (
+        (f"mean return of {TESTED} episodes, IQM", with_interval(stats.interval(returns))),
+        ("lowest and highest policy", f"{returns.min():.4g}, {returns.max():.4g}"),
+    )
+    print(text_table(Table("", (agents.task.id, f"{len(returns)} policies"), rows)))
+    if args.film is not None:
+        film_of(args.film, agents, returns)
+
+
 def main(args: Args) -> None:
     """Train, then say how it ended."""
+    if args.load is not None:
+        test_saved(args, args.load)
+        return
     check(args)
-    problem = reinforce(
-        args.env,
-        hidden=args.hidden,
-        episodes=args.episodes,
-        baseline=args.baseline,
-        discount=args.discount,
-        horizon=args.horizon,
-        evaluation_episodes=32,
-        device=args.device,
-    )
-    keys = Keys.of(range(args.seeds), study="scripts/rl", device=args.device)
-    lr = torch.full((args.seeds,), args.lr, dtype=torch.float64, device=args.device)
-    block = Block(Variant(args.optimizer, args.optimizer), slice(0, args.seeds), {"lr": lr})
-    with Bar(f"{args.env}, {args.seeds} seeds") as bar:
-        bar.expect(args.updates)
-        recording = Recording(points=min(20, args.updates // 2))
-        run = train(Shown(problem, bar), [block], keys, steps=args.updates, recording=recording)
-    print(text_table(table(args, run)))
-    print(f"\nLearning curve: {draw(args, run)}")
+    trained = train_all(args)
+    print(text_table(table(args, trained)))
+    for baseline in dict.fromkeys(one.baseline for one in trained):
+        if biased := problem_of(args, baseline).biased:
+            print(f"\nWith baseline {baseline} the gradient estimate is biased: {'; '.join(biased)}.")
+    print(f"\nLearning curve: {draw(args, trained)}")
+    run = trained[0].run
+    assert run.params is not None
+    problem = problem_of(args, trained[0].baseline)
+    agents = Agents(problem.task, problem.policy, run.params)
+    if args.save is not None:
+        print(f"Policies of all seeds: {agents.save(args.save)}")
+    if args.film is not None:
+        film_of(args.film, agents, run.curves["return"][:, -1])
 
 
 if __name__ == "__main__":

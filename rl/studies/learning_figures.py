@@ -2,53 +2,105 @@
 
 from __future__ import annotations
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from core.lab import figures, stats
+from core.lab.experiment import Array
 from core.lab.study import Results
-from rl.studies.learning_settings import EPISODES, LIMIT, returns
+from rl.studies.learning_settings import ADAM, TASKS, returns
+from rl.studies.learning_verdict import lead, variants_of
 
 
 def draw_curves(results: Results) -> Figure:
-    """Return of the training episodes over updates, without and with baseline."""
-    sweep = results.sweep("training")
-    figure, panels = figures.new_figure(columns=len(sweep.regimes), height=4.6, width=10.0, sharey=True)
-    for axes, regime in zip(panels, sweep.regimes, strict=True):
+    """Return of the training episodes over updates, task by task."""
+    figure, panels = figures.new_figure(columns=len(TASKS), height=4.2, width=10.8)
+    for number, (axes, task) in enumerate(zip(panels, TASKS, strict=True)):
+        sweep = results.sweep(task.id)
         for name in sweep.variants:
-            run = sweep.run(regime, name)
-            figures.curves_with_intervals(
-                axes, run.steps[1:], run.curves["field/return"][:, 1:], name, higher=True
-            )
-        axes.set_ylim(0, LIMIT * 1.02)
-        figures.label(axes, x=f"update ({EPISODES} episodes each)", y="return [steps]", title=regime)
-    panels[1].set_ylabel("")
+            run = sweep.run(task.id, name)
+            curves = run.curves["field/return"][:, 1:]
+            figures.curves_with_intervals(axes, run.steps[1:], curves, name, higher=True)
+        axes.axhline(task.learned, color="0.5", linewidth=0.8, linestyle=(0, (4, 3)))
+        figures.label(
+            axes, x=f"update ({task.episodes} episodes each)", y="" if number else "return", title=task.id
+        )
     figures.legend_below(figure)
     return figure
 
 
 def draw_effects(results: Results) -> Figure:
-    """Adam's lead over every other variant."""
-    sweep = results.sweep("training")
-    others = [name for name in sweep.variants if name != "Adam"]
-    figure, panels = figures.new_figure(columns=len(sweep.regimes), height=3.8, width=10.0)
-    for number, (axes, regime) in enumerate(zip(panels, sweep.regimes, strict=True)):
-        adam = returns(results, regime, "Adam")
-        leads = [stats.paired_difference(adam, returns(results, regime, name), "mean") for name in others]
-        figures.dots_with_intervals(axes, others, leads, reference=0.0)
+    """Adam's lead over every other variant, task by task."""
+    others = [name for name in variants_of(results) if name != ADAM]
+    figure, panels = figures.new_figure(columns=len(TASKS), height=3.4, width=10.8)
+    for number, (axes, task) in enumerate(zip(panels, TASKS, strict=True)):
+        figures.dots_with_intervals(
+            axes, others, [lead(results, task, name) for name in others], reference=0.0
+        )
         if number:
             axes.set_yticklabels([])
-        figures.label(axes, x="Adam's lead in mean return over training [steps]", title=regime)
+        figures.label(axes, x="Adam's lead in mean return", title=task.id)
+    return figure
+
+
+def _profile(scores: list[Array], at: Array) -> tuple[Array, Array, Array]:
+    """Share of runs with a score above each of `at`, mean over tasks, with its stratified bootstrap band."""
+    rng = np.random.default_rng(7)
+
+    def share(samples: list[Array]) -> Array:
+        return np.asarray(np.mean([(s[..., None] > at).mean(axis=-2) for s in samples], axis=0))
+
+    drawn = share([s[rng.integers(0, len(s), (500, len(s)))] for s in scores])
+    low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
+    return share(scores), low, high
+
+
+def draw_profiles(results: Results) -> Figure:
+    """Performance profiles: the share of runs that score above a bound, over all tasks and on each."""
+    groups = [(TASKS, "all tasks"), *(((task,), task.id) for task in TASKS)]
+    figure, panels = figures.new_figure(columns=len(groups), height=3.8, width=10.8, sharey=True)
+    at = np.linspace(-0.1, 1.0, 111)
+    for number, (axes, (tasks, title)) in enumerate(zip(panels, groups, strict=True)):
+        for name in variants_of(results):
+            centre, low, high = _profile([t.score(returns(results, t, name)) for t in tasks], at)
+            look = figures.line(name)
+            with figures.style():
+                axes.fill_between(at, low, high, color=look["color"], alpha=0.15, linewidth=0)
+                axes.plot(at, centre, **look, markevery=(10, 25), label=name)
+        figures.label(axes, x="score", y="" if number else "share of runs above", title=title)
+    figures.legend_below(figure)
+    return figure
+
+
+def draw_scores(results: Results) -> Figure:
+    """IQM of the score over all tasks, and the probability of improving on gradient descent."""
+    names = variants_of(results)
+    figure, (left, right) = figures.new_figure(columns=2, height=3.4, width=10.4)
+    strata = {name: [t.score(returns(results, t, name)) for t in TASKS] for name in names}
+    figures.dots_with_intervals(left, names, [stats.interval(strata[name]) for name in names])
+    figures.label(left, x="score, IQM over three tasks")
+    others = [name for name in names if name != ADAM]
+    chances = [
+        stats.interval(
+            [
+                (adam[:, None] > other[None, :]).mean(axis=1) + 0.5 * (adam[:, None] == other).mean(axis=1)
+                for adam, other in zip(strata[ADAM], strata[name], strict=True)
+            ],
+            "mean",
+        )
+        for name in others
+    ]
+    figures.dots_with_intervals(right, others, chances, reference=0.5)
+    figures.label(right, x="probability that a run of Adam is better")
     return figure
 
 
 def draw_rates(results: Results) -> Figure:
     """The whole learning-rate curve of each variant, on the tuning seeds."""
-    sweep = results.sweep("training")
-    figure, panels = figures.new_figure(columns=len(sweep.regimes), height=4.6, width=10.0, sharey=True)
-    for axes, regime in zip(panels, sweep.regimes, strict=True):
-        figures.lr_curve(axes, sweep, regime)
+    figure, panels = figures.new_figure(columns=len(TASKS), height=4.2, width=10.8)
+    for number, (axes, task) in enumerate(zip(panels, TASKS, strict=True)):
+        figures.lr_curve(axes, results.sweep(task.id), task.id)
         axes.set_yscale("linear")
-        figures.label(axes, title=regime)
-    panels[1].set_ylabel("")
+        figures.label(axes, y="" if number else "mean return over training", title=task.id)
     figures.legend_below(figure)
     return figure

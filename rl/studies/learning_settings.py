@@ -1,18 +1,164 @@
-"""What the study of learning curves, its verdict and its figures share."""
+"""The tasks and the variants of the study of learning curves, and how a run is scored."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from core.lab.experiment import Array
 from core.lab.study import Results
+from core.lab.sweep import Regime
+from core.lab.variant import Grid, Variant
+from rl.problems import reinforce
 
-EPISODES = 8
-LIMIT = 500.0
-"""The longest return of CartPole-v1."""
+EVALUATED = 4
+"""Fresh episodes that a trained policy is judged by."""
+ADAM = "Adam"
+DESCENTS = ("Gradient descent", "Momentum")
+_RULES = {
+    "Gradient descent": "sgd",
+    "Momentum": "momentum",
+    "RMSProp": "rmsprop",
+    ADAM: "adam",
+    "AMSGrad": "amsgrad",
+    "Sign descent": "signsgd",
+}
+_NOTES = {"Sign descent": "removes memory of any noise: each coordinate moves by lr"}
 
 
-def returns(results: Results, regime: str, variant: str) -> Array:
-    """`[seeds]`: mean return over training; a diverged replica counts as a return of nothing."""
-    values = results.sweep("training").values(regime, variant)
-    return np.where(np.isfinite(values), values, 0.0)
+@dataclass(frozen=True)
+class Task:
+    """A task of the study.
+
+    Attributes:
+        id: Gymnasium's name.
+        episodes: whole episodes an update.
+        share: updates of training, as a share of the plan's steps.
+        untrained: the return of a policy at its start.
+        best: the return of a policy that has learned all there is to learn here.
+        learned: the return from which a policy counts as having learned.
+        rates: where each variant's grid begins and ends.
+        note: one phrase for the reader.
+    """
+
+    id: str
+    episodes: int
+    share: float
+    untrained: float
+    best: float
+    learned: float
+    rates: Mapping[str, tuple[float, float]] = field(hash=False)
+    note: str = ""
+
+    def regime(self) -> Regime:
+        """With a leave-one-out baseline."""
+        settings = {
+            "task_id": self.id,
+            "episodes": self.episodes,
+            "baseline": "loo",
+            "evaluation_episodes": EVALUATED,
+        }
+        return Regime(self.id, reinforce, settings, self.note)
+
+    def steps(self, steps: int) -> int:
+        """Updates of a run."""
+        return max(2, round(self.share * steps))
+
+    def variants(self, per_decade: int) -> tuple[Variant, ...]:
+        """All variants, each with a grid of its own."""
+        return tuple(
+            Variant(
+                name,
+                rule,
+                lr=Grid.between(*self.rates[name], per_decade=per_decade),
+                control=name in _NOTES,
+                note=_NOTES.get(name, ""),
+            )
+            for name, rule in _RULES.items()
+        )
+
+    def score(self, returns: Array) -> Array:
+        """0 for an untrained policy, 1 for the best."""
+        return np.asarray((returns - self.untrained) / (self.best - self.untrained))
+
+
+TASKS = (
+    Task(
+        "CartPole-v1",
+        episodes=8,
+        share=1.0,
+        untrained=22.0,
+        best=500.0,
+        learned=195.0,
+        rates={
+            "Gradient descent": (3.16e-4, 3.17e-3),
+            "Momentum": (1e-4, 1e-3),
+            "RMSProp": (1e-3, 3.17e-2),
+            ADAM: (1e-2, 1e-1),
+            "AMSGrad": (1e-2, 1e-1),
+            "Sign descent": (1e-2, 1e-1),
+        },
+    ),
+    Task(
+        "Acrobot-v1",
+        episodes=8,
+        share=0.32,
+        untrained=-499.0,
+        best=-80.0,
+        learned=-150.0,
+        rates={
+            "Gradient descent": (1e-4, 3.17e-3),
+            "Momentum": (1e-5, 3.17e-4),
+            "RMSProp": (1e-3, 3.17e-2),
+            ADAM: (1e-2, 1e-1),
+            "AMSGrad": (1e-2, 1e-1),
+            "Sign descent": (3.16e-3, 3.17e-2),
+        },
+        note="a rare first success, then ever shorter episodes",
+    ),
+    Task(
+        "MountainCarContinuous-v0",
+        episodes=4,
+        share=0.4,
+        untrained=-31.0,
+        best=0.0,
+        learned=-10.0,
+        rates={
+            "Gradient descent": (1e-3, 3.17e-2),
+            "Momentum": (1e-4, 3.17e-3),
+            "RMSProp": (3.16e-3, 1e-1),
+            ADAM: (3.16e-2, 3.17e-1),
+            "AMSGrad": (3.16e-2, 3.17e-1),
+            "Sign descent": (1e-2, 1e-1),
+        },
+        note="what is learned is to spend no effort: a smooth way that need not favour anyone",
+    ),
+)
+
+
+def returns(results: Results, task: Task, variant: str) -> Array:
+    """`[seeds]`: mean return over training; a diverged replica counts as an untrained policy."""
+    values = results.sweep(task.id).values(task.id, variant)
+    return np.where(np.isfinite(values), values, task.untrained)
+
+
+def final(results: Results, task: Task, variant: str) -> Array:
+    """`[seeds]`: return of the policy after training, on fresh episodes; untrained where a run diverged."""
+    last = results.sweep(task.id).run(task.id, variant).curves["return"][:, -1]
+    return np.where(np.isfinite(last), last, task.untrained)
+
+
+def first_learned(results: Results, task: Task, variant: str) -> Array:
+    """`[seeds]`: the first recorded update at which training episodes returned `learned`; else infinite."""
+    run = results.sweep(task.id).run(task.id, variant)
+    reached = np.nan_to_num(run.curves["field/return"][:, 1:], nan=-np.inf) >= task.learned
+    steps = run.steps[1:].astype(np.float64)
+    return np.where(reached.any(axis=1), steps[reached.argmax(axis=1)], np.inf)
+
+
+def best_of(results: Results, task: Task, names: tuple[str, ...]) -> str:
+    """The best on the tuning seeds, so that the choice does not favour it on the reporting seeds."""
+    tuned = results.sweep(task.id).tuned
+    return max(names, key=lambda name: float(np.max(tuned[task.id, name].scores)))

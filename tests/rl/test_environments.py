@@ -2,13 +2,23 @@
 dropped.
 """
 
+import importlib.util
+import sys
+from dataclasses import replace
+
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 
+from core.lab.conformance import check_problem
 from core.lab.errors import VhatError
 from core.lab.random import Keys
-from rl.environments import CartPole, CartPoleEpisodes, ScalarTask, task
+from rl.cartpole import CartPole, CartPoleEpisodes
+from rl.classic import CLASSIC, ClassicTask
+from rl.environments import task
+from rl.gymnasium_task import ScalarTask, scalar_task
+from rl.problems import reinforce
 
 
 def scalar_episode(start, actions):
@@ -60,6 +70,22 @@ def test_the_vectorised_task_gives_the_scalar_tasks_trajectories(seed):
                 for t, c in zip(terminated, truncated, strict=True)
             ]
             assert got[:length] == [(bool(a), bool(b)) for a, b in ends]
+
+
+def test_it_gives_the_vectorised_tasks_numbers_beyond_the_end_of_episodes():
+    rng = np.random.default_rng(5)
+    starts, actions = rng.uniform(-0.05, 0.05, (4, 6, 2)), rng.integers(0, 2, (200, 6, 2))
+    env = gym.make_vec("CartPole-v1", num_envs=12, vectorization_mode="vector_entry_point").unwrapped
+    env.state = starts.reshape(4, 12)
+    env.prev_done = np.zeros(12, bool)
+    running = CartPoleEpisodes(starts, 500)
+    for act in actions:
+        expected, rewards, terminated, truncated, _ = env.step(act.reshape(-1))
+        got = running.step(act)
+        env.prev_done[:] = False
+        np.testing.assert_array_equal(running.observations.reshape(12, 4), expected)
+        for ours, theirs in zip(got, (rewards, terminated, truncated), strict=True):
+            np.testing.assert_array_equal(ours.ravel(), theirs)
 
 
 def balance(observation):
@@ -124,10 +150,125 @@ def test_starts_follow_the_tasks_reset_distribution():
         assert np.abs(a - b).max() < 0.05 * 0.1, "quantiles of the two samples agree"
 
 
-def test_any_discrete_task_runs_and_skips_what_has_ended():
-    played = task("Acrobot-v1", horizon=6)
+def state_of(env, dynamics, state):
+    """Write one start into Gymnasium's scalar environment, as its own reset would have left it."""
+    env.reset(seed=0)
+    env.unwrapped.state = np.array(state, dtype=np.float32 if dynamics.id == "Acrobot-v1" else np.float64)
+
+
+def gymnasium_action(env, dynamics, action):
+    if dynamics.discrete:
+        return int(action)
+    bound = np.float32(env.action_space.high[0])
+    return np.clip(bound * action.astype(np.float32), -bound, bound)
+
+
+@pytest.mark.parametrize("name", CLASSIC)
+def test_a_batched_classic_task_gives_the_scalar_tasks_trajectories(name):
+    """Random actions, each kept for some steps so that cars and pendulums go far, some out of bounds."""
+    dynamics, rng = CLASSIC[name], np.random.default_rng(0)
+    played = ClassicTask(dynamics, 160)
+    running = played.start(Keys.of([0, 1, 2]), 2)
+    starts = [part.copy() for part in running._state]
+    length = 170
+    if dynamics.discrete:
+        actions = np.repeat(rng.integers(0, dynamics.actions, (length // 10, 3, 2)), 10, axis=0)
+    else:
+        actions = np.repeat(rng.normal(0, 1.5, (length // 10, 3, 2, 1)), 10, axis=0).astype(np.float32)
+    seen, rewards, terminated, truncated = [running.observations.copy()], [], [], []
+    for act in actions:
+        reward, over, cut = running.step(act)
+        seen.append(running.observations.copy())
+        rewards.append(reward)
+        terminated.append(over)
+        truncated.append(cut)
+    env = gym.make(name, max_episode_steps=160)
+    lengths = []
+    for row, e in np.ndindex(3, 2):
+        state_of(env, dynamics, [part[row, e] for part in starts])
+        for t in range(length):
+            expected = env.step(gymnasium_action(env, dynamics, actions[t, row, e]))
+            observation, reward, over, cut, _ = expected
+            np.testing.assert_allclose(seen[t + 1][row, e], observation, rtol=0, atol=1e-6)
+            assert abs(rewards[t][row, e] - reward) < 1e-6
+            assert (terminated[t][row, e], truncated[t][row, e]) == (over, cut)
+            if over or cut:
+                break
+        lengths.append(t + 1)
+        assert cut == (t + 1 == 160 and not over) or cut
+    assert max(lengths) == 160
+    env.close()
+
+
+def controlled(name, observation, t):
+    """Actions that reach the goal of a task that ends there."""
+    if name == "Acrobot-v1":
+        return np.where(observation[..., 4] > 0, 0, 2)
+    push = np.where(observation[..., 1] >= 0, 1.0, -1.0)
+    return push[..., None] if name == "MountainCarContinuous-v0" else (push + 1).astype(np.int64)
+
+
+@pytest.mark.parametrize("name", ["Acrobot-v1", "MountainCar-v0", "MountainCarContinuous-v0"])
+def test_a_batched_classic_task_ends_where_the_scalar_task_ends(name):
+    dynamics = CLASSIC[name]
+    running = ClassicTask(dynamics, 500).start(Keys.of([3, 4]), 2)
+    env = gym.make(name, max_episode_steps=500)
+    state_of(env, dynamics, [part[1, 1] for part in running._state])
+    for t in range(500):
+        act = controlled(name, running.observations, t)
+        observation, reward, over, cut, _ = env.step(gymnasium_action(env, dynamics, act[1, 1]))
+        rewards, terminated, truncated = running.step(act)
+        np.testing.assert_allclose(running.observations[1, 1], observation, rtol=0, atol=1e-5)
+        assert abs(rewards[1, 1] - reward) < 1e-6
+        assert (terminated[1, 1], truncated[1, 1]) == (over, cut)
+        if over or cut:
+            break
+    assert over, "the case must reach the goal"
+
+
+@pytest.mark.parametrize("name", CLASSIC)
+def test_classic_starts_follow_the_tasks_reset_distribution_and_depend_on_the_key_alone(name):
+    starts = task(name).start(Keys.of(range(100)), 20).observations
+    env = gym.make(name)
+    reference = np.array([env.reset(seed=s)[0] for s in range(2000)])
+    for coordinate in range(starts.shape[-1]):
+        a, b = np.sort(starts[..., coordinate].ravel()), np.sort(reference[:, coordinate])
+        assert np.abs(a - b).max() <= 0.08 * max(np.ptp(b), 1e-9)
+    np.testing.assert_array_equal(task(name).start(Keys.of([0, 5]), 20).observations, starts[[0, 5]])
+
+
+@pytest.mark.parametrize("name", CLASSIC)
+def test_dropping_replicas_of_a_classic_task_changes_no_bit_of_the_others(name):
+    rng, keys, kept = np.random.default_rng(1), Keys.of(range(7)), np.array([1, 2, 6])
+    whole, part = task(name).start(keys, 3), task(name).start(keys, 3)
+    for t in range(40):
+        act = (
+            rng.integers(0, task(name).actions, (7, 3))
+            if task(name).discrete
+            else rng.normal(0, 1, (7, 3, 1))
+        )
+        if t == 9:
+            part.keep(kept)
+        results = whole.step(act)
+        if t < 9:
+            part.step(act)
+            continue
+        for a, b in zip(part.step(act[kept]), results, strict=True):
+            np.testing.assert_array_equal(a, b[kept])
+        np.testing.assert_array_equal(part.observations, whole.observations[kept])
+    assert (whole.stepped, part.stepped) == (40 * 21, 9 * 21 + 31 * 9)
+
+
+def scalar(name, horizon):
+    played = scalar_task(name, horizon)
     assert isinstance(played, ScalarTask)
+    return played
+
+
+def test_any_discrete_task_runs_and_skips_what_has_ended():
+    played = scalar("Acrobot-v1", 6)
     assert (played.observation_size, played.actions, played.horizon) == (6, 3, 6)
+    assert played.discrete
     running = played.start(Keys.of([0, 1]), 2)
     alone = played.start(Keys.of([1]), 2)
     for t in range(6):
@@ -140,11 +281,86 @@ def test_any_discrete_task_runs_and_skips_what_has_ended():
     assert not terminated.any()
     rewards, *_ = running.step(np.zeros((2, 2), dtype=np.int64))
     assert (rewards == 0).all()
+    assert running.stepped == 24
+
+
+def test_environments_are_used_again_without_a_trace():
+    played, keys = scalar("Pendulum-v1", 5), Keys.of([0, 1])
+    act = np.full((2, 2, 1), 0.7)
+
+    def trajectory():
+        running = played.start(keys, 2)
+        seen = [running.observations]
+        for _ in range(5):
+            running.step(act)
+            seen.append(running.observations)
+        return np.array(seen)
+
+    first = trajectory()
+    assert len(played._idle) == 4
+    np.testing.assert_array_equal(trajectory(), first)
+    assert len(played._idle) == 4
+
+
+def test_vectors_are_scaled_to_the_tasks_box_and_clipped():
+    played = scalar("Pendulum-v1", 5)
+    assert not played.discrete
+    native = played.native(np.array([[[-3.0], [0.25], [np.nan]]]))
+    np.testing.assert_array_equal(native, np.float32([[[-2.0], [0.5], [0.0]]]))
+    assert native.dtype == np.float32
+
+
+def test_the_scalar_and_the_batched_task_are_one():
+    """The same reset distribution and the same rewards under the same constant action."""
+    means = []
+    for played in (scalar("Pendulum-v1", 30), task("Pendulum-v1", horizon=30)):
+        running = played.start(Keys.of(range(40)), 10)
+        total = sum(running.step(np.full((40, 10, 1), 0.3))[0] for _ in range(30))
+        means.append((total.mean(), total.std() / 20))
+    (a, error), (b, other) = means
+    assert abs(a - b) < 4 * np.hypot(error, other)
+
+
+def test_observations_that_are_choices_become_one_hot():
+    played = task("FrozenLake-v1")
+    assert (played.observation_size, played.actions) == (16, 4)
+    running = played.start(Keys.of([0, 1]), 2)
+    assert (running.observations.sum(axis=-1) == 1).all()
+
+
+def _installed(module):
+    return importlib.util.find_spec(module) is not None
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "extra"),
+    [("LunarLander-v3", "Box2D", "box2d"), ("InvertedPendulum-v5", "mujoco", "mujoco")],
+)
+def test_a_task_with_an_extra_runs_or_names_the_extra_in_one_line(name, module, extra, monkeypatch):
+    if _installed(module):
+        problem = reinforce(name, episodes=2, hidden=(8,), horizon=20, evaluation_episodes=1)
+        keys = Keys.of(range(3))
+        params = problem.init(keys)
+        whole = problem.field(params, keys, 0).values
+        assert torch.isfinite(whole).all()
+        rows = torch.tensor([2, 0])
+        assert torch.equal(problem.field(params[rows], keys.rows(rows), 0).values, whole[rows])
+        for gone in [m for m in sys.modules if m.partition(".")[0] == module or f"envs.{extra}" in m]:
+            monkeypatch.delitem(sys.modules, gone)
+        monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(VhatError, match=rf"extra '{extra}'") as caught:
+        task(name)
+    assert "\n" not in str(caught.value)
+    assert f"pip install -e '.[{extra}]'" in str(caught.value)
 
 
 @pytest.mark.parametrize(
     ("task_id", "words"),
-    [("CartPole-v9", "did you mean"), ("Pendulum-v1", "Discrete"), ("Blackjack-v1", "time limit")],
+    [
+        ("CartPole-v9", "did you mean"),
+        ("Blackjack-v1", "time limit"),
+        ("phys2d/CartPole-v0", "cannot be made"),
+    ],
 )
 def test_a_task_that_does_not_fit_is_named_in_one_line(task_id, words):
     with pytest.raises(VhatError, match=words) as caught:
@@ -152,6 +368,38 @@ def test_a_task_that_does_not_fit_is_named_in_one_line(task_id, words):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("action_space", "words"),
+    [(gym.spaces.MultiBinary(3), "has actions"), (gym.spaces.Box(0, 9, (2,), np.int64), "has actions")],
+)
+def test_actions_that_are_neither_choices_nor_vectors_are_refused(action_space, words, monkeypatch):
+    class Odd(gym.Env):
+        observation_space = gym.spaces.Box(-1, 1, (2,))
+
+    Odd.action_space = action_space
+    gym.register("Odd-v0", entry_point=Odd)
+    try:
+        with pytest.raises(VhatError, match=words):
+            task("Odd-v0", horizon=3)
+    finally:
+        del gym.registry["Odd-v0"]
+
+
 def test_the_registered_time_limit_is_the_default():
     assert task("CartPole-v1") == CartPole(500)
     assert task("CartPole-v1", horizon=20) == CartPole(20)
+    assert task("MountainCarContinuous-v0").horizon == 999
+    assert task("Pendulum-v1").limited(3).horizon == 3
+    assert scalar("Acrobot-v1", 9).limited(3).horizon == 3
+    with pytest.raises(VhatError, match="at least 1"):
+        task("CartPole-v1", horizon=0)
+
+
+@pytest.mark.parametrize("name", ["Acrobot-v1", "MountainCarContinuous-v0", "Pendulum-v1"])
+def test_policies_on_classic_tasks_keep_the_contract(name):
+    check_problem(reinforce(name, episodes=2, baseline="value", horizon=70, evaluation_episodes=2))
+
+
+def test_policies_on_scalar_tasks_keep_the_contract():
+    problem = reinforce("Pendulum-v1", episodes=2, horizon=8, evaluation_episodes=1, hidden=(4,))
+    check_problem(replace(problem, task=scalar("Pendulum-v1", 8)))

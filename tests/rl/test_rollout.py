@@ -8,7 +8,7 @@ import torch
 from core.lab.errors import VhatError
 from core.lab.random import Keys
 from core.optim.rules import RULES
-from rl.baselines import baseline
+from rl.baselines import BASELINES, Evidence
 from rl.policies import CategoricalMLP
 from rl.problems import cartpole, reinforce
 from rl.rollout import BLOCK
@@ -81,7 +81,7 @@ def test_each_replica_has_exactly_its_episodes_and_useful_steps_are_counted(reco
         assert set(after.rows) <= set(before.rows)
 
 
-@pytest.mark.parametrize("subtract", ["none", "loo"])
+@pytest.mark.parametrize("subtract", [name for name in BASELINES if name != "running"])
 def test_a_row_has_the_same_bits_in_any_batch_and_order(subtract):
     problem = cartpole(episodes=4, baseline=subtract)
     keys = Keys.of(range(75), copies=2)
@@ -145,7 +145,7 @@ def test_per_episode_gradients_average_to_the_field(recorded):
         )
 
 
-def test_the_field_is_the_gradient_of_the_surrogate_by_autograd():
+def test_the_field_and_each_episodes_part_are_gradients_of_the_surrogate_by_autograd():
     problem = reinforce(
         "CartPole-v1", episodes=3, baseline="loo", discount=0.97, hidden=(7, 5), dtype=torch.float64
     )
@@ -153,6 +153,7 @@ def test_the_field_is_the_gradient_of_the_surrogate_by_autograd():
     params = mixed_policies(problem, keys, 0.5).requires_grad_()
     batch = problem.batch(params, keys, 0)
     loss = torch.zeros((), dtype=torch.float64)
+    each = problem.gradient(params, batch, each_episode=True)
     for row in range(4):
         parts = [episode(batch, row, e) for e in range(3)]
         steps = len(parts[0][0])
@@ -170,7 +171,10 @@ def test_the_field_is_the_gradient_of_the_surrogate_by_autograd():
                 values = torch.tanh(values) if number < 2 else values
                 start += a * b
             chosen = torch.log_softmax(values, 1)[torch.arange(steps), torch.from_numpy(actions)]
-            loss = loss - (torch.from_numpy(advantage) * chosen).sum() / 3
+            own = -(torch.from_numpy(advantage) * chosen).sum()
+            expected = torch.autograd.grad(own, params, retain_graph=True)[0][row]
+            torch.testing.assert_close(each[row, e], expected, rtol=1e-10, atol=1e-10)
+            loss = loss + own / 3
     expected = torch.autograd.grad(loss, params)[0]
     torch.testing.assert_close(problem.field(params, keys, 0).values, expected, rtol=1e-10, atol=1e-10)
 
@@ -194,11 +198,13 @@ def test_a_policy_that_has_blown_up_gives_a_field_that_is_not_finite_and_spares_
     assert torch.equal(dirty[[0, 2]], clean[[0, 2]])
 
 
-def test_leave_one_out_is_the_mean_of_the_others():
-    returns = np.random.default_rng(0).standard_normal((3, 4, 5))
-    subtracted = baseline("loo")(returns)
-    for e in range(5):
-        np.testing.assert_allclose(subtracted[..., e], np.delete(returns, e, axis=2).mean(axis=2), atol=1e-14)
+def test_leave_one_out_is_the_mean_of_the_others(recorded):
+    _, _, _, batch = recorded
+    returns = [np.random.default_rng(0).standard_normal(block.rewards.shape) for block in batch.blocks]
+    found = BASELINES["loo"].subtract(Evidence(batch, returns, lambda weights: np.zeros(0)))
+    for g, b in zip(returns, found, strict=True):
+        for e in range(3):
+            np.testing.assert_allclose(b[..., e], np.delete(g, e, axis=2).mean(axis=2), atol=1e-14)
 
 
 @pytest.mark.parametrize(
@@ -207,6 +213,9 @@ def test_leave_one_out_is_the_mean_of_the_others():
         ({"baseline": "lo"}, "did you mean 'loo'"),
         ({"baseline": "loo", "episodes": 1}, "at least 2 episodes"),
         ({"episodes": 0}, "at least 1 episode"),
+        ({"baseline": "value", "episodes": 1}, "at least 2 episodes"),
+        ({"entropy": -1.0}, "entropy"),
+        ({"cut": 0}, "at least 1 step"),
         ({"discount": 1.5}, "discount"),
     ],
 )
@@ -221,10 +230,12 @@ def test_a_policy_must_fit_its_task():
         type(problem)(problem.task, CategoricalMLP((3, 2)))
 
 
-def test_a_whole_training_run_has_the_same_bits_alone_and_among_many():
-    problem, rule = cartpole(episodes=4, baseline="loo"), RULES["adam"]
+@pytest.mark.parametrize("subtract", ["loo", "running", "value"])
+def test_a_whole_training_run_has_the_same_bits_alone_and_among_many(subtract):
+    rule = RULES["adam"]
 
     def trained(keys):
+        problem = cartpole(episodes=4, baseline=subtract)
         params = problem.init(keys)
         state = rule.init(params)
         for step in range(25):
@@ -232,9 +243,56 @@ def test_a_whole_training_run_has_the_same_bits_alone_and_among_many():
             params, state = rule.step(params, sample.values, state, lr=0.03)
         return params, sample.measures["return"]
 
-    keys = Keys.of(range(40))
+    keys = Keys.of(range(30))
     whole, reached = trained(keys)
     assert reached.max() > 300 > 150 > reached.min(), "the case must hold long and short episodes"
-    for rows in ([39, 0], [7, 30, 11, 2, 25]):
+    for rows in ([29, 0], [7, 20, 11, 2, 25]):
         alone, _ = trained(keys.rows(torch.tensor(rows)))
         assert torch.equal(alone, whole[rows])
+
+
+def returns_to_go_by_time(batch, row, discount=1.0):
+    """`[500]`, the mean over episodes, from the rewards one by one."""
+    togo = np.zeros((batch.returns.shape[1], 501))
+    for e in range(len(togo)):
+        _, _, rewards, mask = episode(batch, row, e)
+        for t in reversed(range(int(mask.sum()))):
+            togo[e, t] = rewards[t] + discount * togo[e, t + 1]
+    return togo[:, :-1].mean(axis=0)
+
+
+def test_the_running_mean_is_that_of_earlier_updates(monkeypatch):
+    monkeypatch.setattr("rl.reinforce._AT_ONCE", 2)
+    problem, plain = cartpole(episodes=2, baseline="running"), cartpole(episodes=2)
+    keys = Keys.of(range(5))
+    params = mixed_policies(problem, keys)
+    batches = [plain.batch(params, keys, step) for step in range(3)]
+    assert torch.equal(problem.field(params, keys, 0).values, plain.field(params, keys, 0).values)
+    for step in (1, 2):
+        for _ in range(2):
+            got = problem.field(params, keys, step).values
+        memory = np.zeros((5, 500))
+        for row in range(5):
+            for earlier in range(step):
+                weight = 0.1 * 0.9 ** (step - 1 - earlier) / (1 - 0.9**step)
+                memory[row] += weight * returns_to_go_by_time(batches[earlier], row)
+        expected = problem.gradient(params, batches[step], remembered=memory)
+        torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4)
+        assert not torch.equal(got, plain.field(params, keys, step).values)
+
+
+def test_the_running_mean_serves_one_run_step_by_step():
+    problem, keys = cartpole(episodes=2, baseline="running"), Keys.of(range(4))
+    params = problem.init(keys)
+    with pytest.raises(VhatError, match="step by step"):
+        problem.field(params, keys, 3)
+    first = problem.field(params, keys, 0).values
+    problem.field(params, keys, 1)
+    with pytest.raises(VhatError, match="step by step"):
+        problem.field(params, keys, 3)
+    with pytest.raises(VhatError, match="other replicas"):
+        problem.field(params, Keys.of(range(1, 5)), 2)
+    with pytest.raises(VhatError, match="other replicas"):
+        problem.field(params[:2], keys.rows(slice(0, 2)), 2)
+    problem.field(params, keys, 2)
+    assert torch.equal(problem.field(params, keys, 0).values, first), "a new run forgets"

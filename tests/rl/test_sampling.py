@@ -7,10 +7,10 @@ import torch
 from core.lab.conformance import check_problem
 from core.lab.probe import probe
 from core.lab.random import Keys
+from rl.frozen import frozen_policies
 from rl.problems import cartpole
 from rl.sampling import Recorded, sample_fields
-from rl.studies.learning_curves import recovered, without_ceiling
-from rl.studies.variance_is_seen import frozen_policies, layer_of, noise_share
+from rl.studies.variance_is_seen_verdict import layer_of, noise_share
 
 
 def estimators():
@@ -75,22 +75,3 @@ def test_layers_cover_the_parameters():
     layers = layer_of(cartpole().dim)
     assert (layers == "first layer").sum() == 5 * 32
     assert (layers == "last layer").sum() == 33 * 2
-
-
-def test_the_share_of_a_lead_that_a_control_recovers():
-    rng = np.random.default_rng(1)
-    descent = rng.normal(50, 5, 60)
-    adam = descent + 200 + rng.normal(0, 5, 60)
-    share, low, high = recovered(descent + 0.25 * (adam - descent), descent, adam)
-    assert abs(share - 0.25) < 1e-12
-    assert abs(low - 0.25) < 1e-12
-    assert abs(high - 0.25) < 1e-12
-    share, low, high = recovered(descent + rng.normal(100, 20, 60), descent, adam)
-    assert low < share < high
-    assert low < 0.5 < high
-
-
-def test_the_scale_without_a_ceiling_is_symmetric_and_monotone():
-    values = without_ceiling(np.array([0.0, 100.0, 250.0, 400.0, 500.0]))
-    assert (np.diff(values) > 0).all()
-    np.testing.assert_allclose(values, -values[::-1], atol=1e-12)

@@ -1,0 +1,135 @@
+"""What is compared in the study of variance reduction: rules at frozen policies, and variants in learning."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from core.lab.variant import Grid, Variant
+from core.optim.rule import Rule
+from core.optim.rules import RULES
+from rl.grafting import graft
+from rl.updates import FixedSecondMoment
+
+EPISODES = 8
+LIMIT = 500.0
+"""The longest return of CartPole-v1."""
+BASELINES: Mapping[str, str] = {"none": "no baseline", "loo": "leave-one-out"}
+
+BASE = "Gradient descent"
+FULL = "Adam"
+SCALING = "Adam, beta1 = 0"
+"""Adam without averaging: what is left is the scaling by v."""
+
+MOMENTUM_DIRECTION = "Momentum's direction, Adam's length"
+ADAM_DIRECTION = "Adam's direction, momentum's length"
+TRUE = "True gradient"
+TRUE_SCALED = "True gradient over root v"
+"""Ways without noise, for the measured gain."""
+ORACLES = ("Oracle v = variance", "Oracle v = mean²", "Oracle v = second moment")
+
+BLIND = (
+    "Momentum",
+    "Sign momentum",
+    "Normalised momentum",
+    "Adam, shared v",
+    "Adam, shuffled v",
+    MOMENTUM_DIRECTION,
+)
+"""Controls that do not know which coordinate is noisy."""
+
+_GRAFTS = {
+    MOMENTUM_DIRECTION: graft(
+        "momentum_direction_adam_length", direction=RULES["momentum"], length=RULES["adam"]
+    ),
+    ADAM_DIRECTION: graft(
+        "adam_direction_momentum_length", direction=RULES["adam"], length=RULES["momentum"]
+    ),
+}
+_WITH_MOMENTUM: Mapping[str, Rule] = {
+    "Sign momentum": RULES["signsgd"].with_hyper("signum", momentum=0.9),
+    "Normalised momentum": RULES["normalized_sgd"].with_hyper("normalized_momentum", momentum=0.9),
+    "Adam, shared v": RULES["adam_shared_v"],
+    "Adam, shuffled v": RULES["adam_shuffled_v"],
+    **_GRAFTS,
+}
+RATES: Mapping[str, tuple[float, float]] = {
+    BASE: (1e-4, 1e-2),
+    "Momentum": (1e-5, 1e-3),
+    "RMSProp": (1e-3, 3.17e-2),
+    FULL: (3.16e-3, 1e-1),
+    "AMSGrad": (3.16e-3, 1e-1),
+    SCALING: (1e-3, 3.17e-2),
+    "Sign momentum": (3.16e-3, 1e-1),
+    "Normalised momentum": (3.16e-2, 3.17),
+    "Adam, shared v": (3.16e-3, 1e-1),
+    "Adam, shuffled v": (1e-4, 1e-2),
+    MOMENTUM_DIRECTION: (3.16e-3, 1e-1),
+    ADAM_DIRECTION: (1e-5, 1e-3),
+}
+"""Where each variant's grid begins and ends; it is widened where the best rate lies on an edge."""
+
+_REMOVES = {
+    SCALING: "removes averaging, keeps the scaling by v",
+    "Momentum": "removes the scaling, keeps averaging",
+    "Sign momentum": "removes all memory of size: each coordinate moves by lr",
+    "Normalised momentum": "removes the scaling, keeps averaging and normalises the step's length",
+    "Adam, shared v": "removes coordinate-wise scaling: one v for all",
+    "Adam, shuffled v": "removes which coordinate is noisy, keeps the spread of scales",
+    MOMENTUM_DIRECTION: "removes Adam's direction, keeps its length",
+    ADAM_DIRECTION: "removes Adam's length, keeps its direction",
+}
+
+
+def _plain(name: str) -> Rule:
+    return {
+        BASE: RULES["sgd"],
+        "Momentum": RULES["momentum"],
+        "RMSProp": RULES["rmsprop"],
+        FULL: RULES["adam"],
+        "AMSGrad": RULES["amsgrad"],
+        SCALING: RULES["adam"].with_hyper("adam_unaveraged", beta1=0.0),
+        **_WITH_MOMENTUM,
+    }[name]
+
+
+def variants(per_decade: int) -> tuple[Variant, ...]:
+    """All that learn, each with a grid of its own."""
+    return tuple(
+        Variant(
+            name,
+            _plain(name),
+            lr=Grid.between(*ends, per_decade=per_decade),
+            control=name in _REMOVES,
+            note=_REMOVES.get(name, ""),
+        )
+        for name, ends in RATES.items()
+    )
+
+
+def _oracle(values: Tensor) -> Rule:
+    return RULES["adam_shared_v"].with_hyper(
+        "adam_oracle_v", beta1=0.0, beta2=0.0, denominator_map=FixedSecondMoment(values)
+    )
+
+
+def frozen_rules(mean: Tensor, variance: Tensor, samples: int) -> dict[str, Rule]:
+    """All rules whose updates are looked at, for a field of measured `mean` and `variance` `[R, D]`.
+
+    The oracles have no averaging, as `SCALING` has none. The estimate of mean^2 is freed of its bias and kept
+    off zero by a thousandth of the variance, since a coordinate without signal would else move without bound.
+    """
+    square = (mean**2 - variance / samples).clamp_min(0.0)
+    oracles = (variance, square + 1e-3 * variance, square + variance)
+    memoryless = {
+        "Sign descent": RULES["signsgd"],
+        "Normalised descent": RULES["normalized_sgd"],
+        "Shared v, beta1 = 0": RULES["adam_shared_v"].with_hyper("shared", beta1=0.0),
+        "Shuffled v, beta1 = 0": RULES["adam_shuffled_v"].with_hyper("shuffled", beta1=0.0),
+    }
+    return {
+        **{name: _plain(name) for name in RATES},
+        **memoryless,
+        **{name: _oracle(values) for name, values in zip(ORACLES, oracles, strict=True)},
+    }

@@ -86,7 +86,9 @@ def targets(returns: Floats, allocation: Fits, *, window: int, rebalance: int) -
     from sklearn.base import clone
 
     returns = np.asarray(returns, dtype=np.float64)
-    if not 1 <= window < len(returns) or rebalance < 1:
+    if rebalance < 1:
+        raise VhatError(f"a backtest rebalances every 1 or more days, got {rebalance}")
+    if not 1 <= window < len(returns):
         raise VhatError(
             f"{len(returns)} days of returns leave no day to hold after a window of {window} days "
             f"(rebalancing every {rebalance}); take a shorter window or more days"

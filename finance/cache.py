@@ -6,8 +6,6 @@ import hashlib
 import json
 import logging
 import os
-import tempfile
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -15,6 +13,7 @@ from urllib.parse import quote
 import numpy as np
 
 from core.lab.errors import VhatError
+from core.lab.staging import write_whole
 from finance.prices import Series
 
 _log = logging.getLogger(__name__)
@@ -78,24 +77,13 @@ class PriceCache:
         Raises:
             VhatError: when the directory cannot be written.
         """
-        path, temporary = self.path(entry), None
         try:
-            self.directory.mkdir(parents=True, exist_ok=True)
-            descriptor, temporary = tempfile.mkstemp(dir=self.directory, prefix=".writing-")
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(_encode(entry, series))
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).replace(path)
+            write_whole(self.path(entry), _encode(entry, series))
         except OSError as error:
             raise VhatError(
                 f"the price cache at {self.directory} cannot be written ({error.strerror}); "
                 "set VHAT_CACHE to a directory that can"
             ) from error
-        finally:
-            if temporary is not None:
-                with suppress(FileNotFoundError):
-                    Path(temporary).unlink()
 
     def _set_aside(self, path: Path, reason: str) -> None:
         number = 1

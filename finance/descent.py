@@ -66,6 +66,8 @@ class Descent:
             RULES[self.optimizer].validate(lr=1.0 if self.lr is None else self.lr)
         except ValueError as error:
             raise VhatError(str(error)) from error
+        if self.lr == 0.0:
+            raise VhatError("with --lr 0 nothing moves; give a rate above 0, or none to have it tuned")
 
 
 def tuned_rate(plan: Descent, problem: MeanVariance) -> float:

@@ -300,12 +300,16 @@ class _Problem:
 
     @classmethod
     def of(cls, mean: Floats, covariance: Floats, constraints: Constraints) -> _Problem:
-        m = np.asarray(mean, dtype=np.float64)
-        s = np.asarray(covariance, dtype=np.float64)
+        try:
+            m, s = np.asarray(mean, dtype=np.float64), np.asarray(covariance, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise VhatError(f"means and covariance are arrays of numbers ({error})") from error
         if m.ndim != 1 or not len(m) or s.shape != (len(m), len(m)):
             raise VhatError(f"means of shape {m.shape} do not go with a covariance of shape {s.shape}")
         if not (np.isfinite(m).all() and np.isfinite(s).all()):
             raise VhatError("the means or the covariance hold a value that is not finite; check the returns")
+        if np.abs(s - s.T).max() > 1e-6 * np.abs(s).max():
+            raise VhatError("the covariance is not symmetric; check how it was put together")
         s = 0.5 * (s + s.T)
         risk_unit = float(np.abs(np.diagonal(s)).max()) or 1.0
         scaled = s / risk_unit

@@ -12,6 +12,7 @@ portfolio on days drawn at random by an update rule, and says how v̂ ranks the 
 
 from __future__ import annotations
 
+import math
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -198,9 +199,20 @@ def plan_of(args: Args) -> Descent | None:
     )
 
 
+def check(args: Args) -> None:
+    """Raise one clear line for numbers that make no sense, before anything is fetched."""
+    if not 0.0 <= args.risk_aversion < math.inf:
+        raise VhatError(
+            f"--risk-aversion, the risk aversion, must be a number of 0 or more, got {args.risk_aversion}"
+        )
+    if not math.isfinite(args.risk_free):
+        raise VhatError(f"--risk-free must be a number, got {args.risk_free}")
+
+
 def main(args: Args) -> None:
     """Fetch, solve, print, write."""
     plan = plan_of(args)
+    check(args)
     torch.set_num_threads(1)  # the tensors are small: threads would cost more than they bring
     prices = fetch(args)
     sheet = tearsheet(args, prices)

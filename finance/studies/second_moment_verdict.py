@@ -12,6 +12,7 @@ from core.lab.study import Results
 from core.lab.verdict import Finding, Outcome, Verdict, finding, verdict
 from finance.correlates import permutation_band, rank_agreement
 from finance.markets import SPANS, embedded_returns
+from finance.studies.second_moment_forecast import findings as forecast_findings
 from finance.studies.second_moment_settings import (
     FAST,
     FROZEN,
@@ -135,7 +136,7 @@ def _beside(results: Results) -> list[Finding]:
     found = [_note(results, "direct estimate, 1 day", direct, text, above=THRESHOLD)]
     for p in PARAMETRISATIONS:
         found += [*_explanations(results, p), *_controls(results, p)]
-    return found
+    return found + forecast_findings(results)
 
 
 def judge(results: Results) -> Verdict:
@@ -169,4 +170,18 @@ def _sentence(decisive: list[Finding], beside: list[Finding]) -> str:
         sentence += f"; it ranks the gradient's own noise with {' and '.join(noise)} weights"
     if weight:
         sentence += f"; with {' and '.join(weight)} weights it follows the weight more than the volatility"
+    as_good = beside_ranks(beside)
+    if as_good:
+        sentence += f"; given days in order, v̂ ranks next month's volatility like RiskMetrics with {as_good}"
     return sentence + "."
+
+
+def beside_ranks(beside: list[Finding]) -> str:
+    """Where v̂ forecasts as well as RiskMetrics."""
+    places = [f.regime for f in beside if "as well as RiskMetrics (difference of Spearman)" in f.text]
+    held = {
+        f.regime
+        for f in beside
+        if f.outcome is Outcome.HOLDS and "as well as RiskMetrics (difference of Spearman)" in f.text
+    }
+    return " and ".join(p.replace(", days in order", "") for p in places if p in held)

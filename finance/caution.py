@@ -1,0 +1,44 @@
+"""How cautious a portfolio is: its volatility, over how many assets its money is spread, and its risk."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from finance.moments import TRADING_DAYS
+from finance.prices import Floats
+
+
+def portfolio_volatility(weights: Floats, covariance: Floats) -> Floats:
+    """sqrt(w·Cw), a year, `[...]` of weights `[..., N]` and a daily covariance `[N, N]`."""
+    out: Floats = np.sqrt((weights * (weights @ covariance)).sum(axis=-1) * TRADING_DAYS)
+    return out
+
+
+def effective_number(shares: Floats) -> Floats:
+    """1 / Σ s², `[...]` of shares `[..., N]` that sum to 1 (Herfindahl 1950): N where all are equal, 1 where
+    one is all. Of weights it is the effective number of assets."""
+    out: Floats = 1.0 / np.square(shares).sum(axis=-1)
+    return out
+
+
+def effective_bets(weights: Floats, covariance: Floats) -> Floats:
+    """`effective_number` of the shares w_i (Cw)_i / w·Cw of the portfolio's variance."""
+    each = weights * (weights @ covariance)
+    return effective_number(each / each.sum(axis=-1, keepdims=True))
+
+
+def at_levels(levels: Floats, gap: Floats, values: Floats) -> Floats:
+    """What a falling path had at each level: values `[T]` where gap `[T]` first comes down to levels `[L]`,
+    linear between recorded points; NaN where it never does."""
+    out = np.full(len(levels), np.nan)
+    for place, level in enumerate(levels):
+        below = np.flatnonzero(gap <= level)
+        if not len(below):
+            continue
+        after = int(below[0])
+        if after == 0:
+            out[place] = values[0]
+            continue
+        share = (gap[after - 1] - level) / (gap[after - 1] - gap[after])
+        out[place] = (1.0 - share) * values[after - 1] + share * values[after]
+    return out

@@ -1,0 +1,92 @@
+"""Figures of the study out-of-sample."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from core.lab import figures
+from core.lab.figures.palette import Line
+from core.lab.stats import Interval
+from core.lab.study import Results
+from finance.embedded import Embedded
+from finance.studies.out_of_sample_settings import (
+    ALLOCATIONS,
+    DATA,
+    DESCENDED,
+    EXACT,
+    all_backtests,
+    interval,
+    moments_of,
+)
+
+INK = "#222222"
+SHOWN = ("1/N", "minimum variance", EXACT, "Adam, softmax", "Adam, Euclidean projection")
+
+
+def _looks() -> dict[str, Line]:
+    return figures.lines((*ALLOCATIONS, *DESCENDED))
+
+
+def _dot(axes: Axes, row: int, values: Interval, colour: str) -> None:
+    axes.plot(values[1:], [row, row], color=colour, linewidth=2.4, solid_capstyle="butt")
+    axes.plot(values[0], row, color=colour, marker="o", markersize=6.5)
+
+
+def draw_performance(results: Results) -> Figure:
+    """Sharpe ratio less that of 1/N, volatility, turnover."""
+    figure, panels = figures.new_figure(rows=2, columns=3, width=10.8, height=8.0, sharey=True)
+    names = (*ALLOCATIONS, *DESCENDED)
+    for number, data in enumerate(DATA):
+        sharpe, volatility, turnover = panels[3 * number : 3 * number + 3]
+        runs = all_backtests(results, data)
+        found = {name: moments_of(r) for name, r in runs.items()}
+        base = found["1/N"]
+        for row, name in enumerate(names):
+            colour = INK if name in ALLOCATIONS else figures.colour(name)
+            one = found[name]
+            _dot(sharpe, row, interval(one.sharpe - base.sharpe, one.sharpes - base.sharpes), colour)
+            _dot(volatility, row, interval(100 * one.volatility, 100 * one.volatilities), colour)
+            years = len(runs[name][0].returns) / 252
+            traded = float(np.mean([run.turnover[1:].sum() / years for run in runs[name]]))
+            turnover.plot([0, traded], [row, row], color=colour, linewidth=5, solid_capstyle="butt")
+        sharpe.axvline(0.0, color=INK, linestyle=(0, (4, 3)), linewidth=1.0)
+        for axes in (sharpe, volatility, turnover):
+            axes.set_yticks(range(len(names)), [figures_wrap(n) for n in names])
+            axes.set_ylim(len(names) - 0.5, -0.5)
+            axes.grid(False, axis="y")
+        figures.label(sharpe, x="Sharpe ratio less 1/N's", title=DATA[data])
+        figures.label(volatility, x="volatility [% a year]")
+        figures.label(turnover, x="turnover a year")
+    return figure
+
+
+def figures_wrap(name: str) -> str:
+    """A long name on two lines."""
+    head, comma, tail = name.partition(", ")
+    return f"{head},\n{tail}" if comma else head
+
+
+def draw_wealth(results: Results) -> Figure:
+    """Wealth of a few portfolios."""
+    figure, panels = figures.new_figure(columns=2, width=10.0, height=4.4)
+    looks = _looks()
+    for axes, data in zip(panels, DATA, strict=True):
+        dates = Embedded(data).fetch().dates[1:]  # type: ignore[arg-type]  # from DATA
+        for name, runs in all_backtests(results, data).items():
+            if name not in SHOWN:
+                continue
+            wealth = np.median(np.stack([run.wealth for run in runs]), axis=0)[1:]
+            axes.plot(
+                dates[runs[0].first :][:: max(1, len(wealth) // 400)],
+                wealth[:: max(1, len(wealth) // 400)],
+                color=looks[name]["color"],
+                linestyle=looks[name]["linestyle"],
+                linewidth=1.4,
+                label=name,
+            )
+        figures.label(axes, y="wealth after costs (start = 1)", title=DATA[data], log="y")
+        axes.tick_params(axis="x", labelrotation=30)
+    figures.legend_below(figure)
+    return figure

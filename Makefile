@@ -6,7 +6,7 @@ PLAN ?= quick
 OUT ?= out
 
 .DEFAULT_GOAL := help
-.PHONY: help reproduce bench test lint types lock clean
+.PHONY: help reproduce bench test soak lint types lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -40,6 +40,9 @@ bench: $(VENV)/.ready-bench  ## measure speed against other libraries; `vhat rep
 
 test: lint types  ## lint, types, tests
 	$(BIN)/python -m pytest -n auto --dist worksteal -q
+
+soak: $(VENV)/.ready-dev  ## kill, damage and mistreat it for minutes (the long part of the tests)
+	$(BIN)/python -m pytest -n auto --dist worksteal -q -m soak
 
 lint: $(VENV)/.ready-dev
 	$(BIN)/ruff check .

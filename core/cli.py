@@ -1,4 +1,4 @@
-"""The command line: `vhat list | run | show | report | clean | tune`."""
+"""The command line: `vhat list | plan | run | show | report | clean | tune | new-domain`."""
 
 from __future__ import annotations
 
@@ -87,6 +87,19 @@ class Show(_PlanChoice):
 
 
 @dataclass(frozen=True)
+class Plan(_PlanChoice):
+    """Say what a study's plan will take: replicas, shards, CPU hours and memory, from one measured shard."""
+
+    study: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="STUDY")] = field(default=tyro.MISSING)
+    """its name"""
+
+    def __call__(self) -> None:
+        from core.lab.commands import plan_study
+
+        plan_study(self.study, self.plan, self.seeds, self.device, self.out)
+
+
+@dataclass(frozen=True)
 class Report(_PlanChoice):
     """Write the report from stored results."""
 
@@ -164,10 +177,25 @@ class Tune:
         )
 
 
+@dataclass(frozen=True)
+class NewDomain:
+    """Write a folder with a small domain that works: a problem, a study, a test; change it into your own."""
+
+    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")] = field(default=tyro.MISSING)
+    """of the folder and its package: small letters, digits and underscores"""
+    into: Path | None = None
+    """folder that will hold it; default: beside core, where it is found at once"""
+
+    def __call__(self) -> None:
+        from core.lab.new_domain import new_domain
+
+        new_domain(self.name, self.into)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of the console command."""
     command = tyro.cli(
-        List | Run | Show | Report | Clean | Tune,
+        List | Plan | Run | Show | Report | Clean | Tune | NewDomain,
         args=argv,
         prog="vhat",
         description="v-hat: an optimizer laboratory. Every claim about Adam becomes a study with a verdict.",

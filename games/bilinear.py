@@ -9,6 +9,7 @@ whose field (y, -x) turns about the origin and never points at it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -58,12 +59,12 @@ class BilinearGame:
     def __post_init__(self) -> None:
         if self.size < 1:
             raise ValueError(f"a bilinear game needs size >= 1, got {self.size}")
-        if self.condition < 1.0 or (self.size == 1 and self.condition != 1.0):
+        if not 1.0 <= self.condition < math.inf or (self.size == 1 and self.condition != 1.0):
             raise ValueError(
                 f"condition is at least 1, and 1 for size 1; got {self.condition} for size {self.size}"
             )
-        if min(self.regularization, self.noise_scale, self.radius) < 0.0:
-            raise ValueError("regularization, noise_scale and radius are not negative")
+        if not all(0.0 <= x < math.inf for x in (self.regularization, self.noise_scale, self.radius)):
+            raise ValueError("regularization, noise_scale and radius are numbers of 0 or more")
 
     @property
     def dim(self) -> int:

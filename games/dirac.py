@@ -14,6 +14,7 @@ continuous time on theta^2 + psi^2 = const (saturating and Wasserstein), in step
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -53,8 +54,8 @@ class DiracGAN:
     players = (slice(0, 1), slice(1, 2))
 
     def __post_init__(self) -> None:
-        if min(self.penalty, self.noise_scale, self.radius) < 0.0:
-            raise VhatError("penalty, noise_scale and radius of the Dirac-GAN are not negative")
+        if not all(0.0 <= x < math.inf for x in (self.penalty, self.noise_scale, self.radius)):
+            raise VhatError("penalty, noise_scale and radius of the Dirac-GAN are numbers of 0 or more")
 
     @property
     def equilibrium(self) -> Tensor:

@@ -20,6 +20,7 @@ in that number only.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import field as default
@@ -99,12 +100,12 @@ class GAN:
     device: str = "cpu"
 
     def __post_init__(self) -> None:
-        sizes = (self.latent, self.width, self.depth, self.batch, self.held_out)
-        judge = (self.discriminator_width or 1, self.discriminator_depth or 1)
-        if min(*sizes, *judge) < 1 or self.r1 < 0.0:
-            raise VhatError(
-                f"a GAN needs sizes of at least 1 and r1 >= 0, got {sizes}, {judge} and {self.r1}"
-            )
+        own = ("latent", "width", "depth", "batch", "held_out")
+        names = (*own, "discriminator_width", "discriminator_depth")
+        wrong = [f"{n} = {size}" for n in names if (size := getattr(self, n)) is not None and size < 1]
+        if wrong or not 0.0 <= self.r1 < math.inf:
+            wrong += [] if self.r1 >= 0.0 else [f"r1 = {self.r1}"]
+            raise VhatError(f"a GAN needs sizes of at least 1 and a number r1 >= 0, got {', '.join(wrong)}")
 
     @cached_property
     def generator(self) -> MLP:

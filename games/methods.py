@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -104,6 +105,8 @@ class Method:
         """The field adjustment."""
         if self.adjust == "none":
             return None
+        if self.strength is not None and not math.isfinite(self.strength):
+            raise VhatError(f"the strength of {self.adjust} is a number, got {self.strength}")
         if self.adjust == "competitive":
             return Competitive(self.strength, self.iterations or None)
         return _ADJUSTMENTS[self.adjust](self.strength)

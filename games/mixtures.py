@@ -13,6 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from core.lab.errors import VhatError
 from core.lab.random import Keys
 
 Shape = Literal["ring8", "grid25"]
@@ -34,6 +35,10 @@ class Mixture:
     std: float = 0.05
 
     dim = 2
+
+    def __post_init__(self) -> None:
+        if not all(0.0 < x < math.inf for x in (self.radius, self.std)):
+            raise VhatError(f"a mixture needs a radius and an std above 0, got {self.radius} and {self.std}")
 
     @cached_property
     def modes(self) -> Tensor:

@@ -8,6 +8,7 @@ with a field that fades towards its faces.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -62,8 +63,8 @@ class MatrixGame:
             raise VhatError(f"a matrix game needs two actions a player at least, got {self.actions}")
         if self.payoff == "rock-paper-scissors" and self.actions != (3, 3):
             raise VhatError(f"rock-paper-scissors has (3, 3) actions, got {self.actions}")
-        if min(self.spread, self.noise_scale) < 0.0:
-            raise VhatError("spread and noise_scale of a matrix game are not negative")
+        if not all(0.0 <= x < math.inf for x in (self.spread, self.noise_scale)):
+            raise VhatError("spread and noise_scale of a matrix game are numbers of 0 or more")
 
     @property
     def dim(self) -> int:

@@ -96,7 +96,10 @@ def step_jacobians(point: Point, variant: Variant, rates: Sequence[float]) -> Te
 
 def spectra(point: Point, variant: Variant, rates: Sequence[float]) -> Array:
     """Eigenvalues of `step_jacobians`, complex `[L, N]`."""
-    return np.asarray(torch.linalg.eigvals(step_jacobians(point, variant, rates)).cpu().numpy())
+    jacobians = step_jacobians(point, variant, rates)
+    if not bool(jacobians.isfinite().all()):  # LAPACK would end the process
+        raise VhatError(f"{variant.name}: a step at these learning rates or settings is not finite")
+    return np.asarray(torch.linalg.eigvals(jacobians).cpu().numpy())
 
 
 def predicted_rates(point: Point, variant: Variant, rates: Sequence[float]) -> Array:

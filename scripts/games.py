@@ -30,6 +30,7 @@ from matplotlib.figure import Figure
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from core.lab import figures, stats
+from core.lab.commands import check_device
 from core.lab.errors import VhatError
 from core.lab.experiment import Array
 from core.lab.problem import Problem
@@ -117,11 +118,12 @@ class _Played:
 
     def run(self, problem: Problem, steps: int, points: int) -> tuple[Variant, Keys, Run]:
         """Train all replicas, paths kept."""
-        if self.seeds < 2 or steps < 1 or self.lr < 0.0:
+        if self.seeds < 2 or steps < 1 or self.threads < 1 or not 0.0 < self.lr < np.inf:
             raise VhatError(
-                "--seeds needs at least 2, --steps at least 1 and --lr a number >= 0, "
-                f"got {self.seeds}, {steps} and {self.lr:g}"
+                "--seeds needs at least 2, --steps and --threads at least 1 and --lr a number above 0, "
+                f"got {self.seeds}, {steps}, {self.threads} and {self.lr:g}"
             )
+        check_device(self.device)
         torch.set_num_threads(self.threads)
         variant = self.variant(steps)
         keys = Keys.of(range(self.seeds), study="scripts/games", device=self.device)
@@ -389,8 +391,8 @@ class Theory:
 
     def __call__(self) -> None:
         torch.set_num_threads(1)
-        if self.lr <= 0.0:
-            raise VhatError(f"--lr must be above 0, got {self.lr:g}")
+        if not 0.0 < self.lr < np.inf:
+            raise VhatError(f"--lr must be a number above 0, got {self.lr:g}")
         try:
             game = BilinearGame(self.size, self.condition, self.regularization)
         except ValueError as error:

@@ -7,7 +7,6 @@ import math
 import os
 import platform
 import re
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
@@ -17,6 +16,7 @@ from typing import Any
 import torch
 
 from core.lab.errors import VhatError
+from core.lab.staging import write_whole
 
 FORMAT = "vhat benchmark 1"
 FOLDER = "bench"
@@ -151,17 +151,7 @@ class Benchmark:
         text = json.dumps({"format": FORMAT, **asdict(self)}, indent=1, ensure_ascii=False, allow_nan=False)
         path = folder / f"{self.name}.json"
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            handle, staged = tempfile.mkstemp(dir=folder, prefix=f".{self.name}-", suffix=".tmp")
-            try:
-                with os.fdopen(handle, "w", encoding="utf-8") as file:
-                    file.write(text + "\n")
-                    file.flush()
-                    os.fsync(file.fileno())
-                Path(staged).replace(path)
-            except BaseException:
-                Path(staged).unlink(missing_ok=True)
-                raise
+            write_whole(path, f"{text}\n".encode())
         except OSError as error:
             raise VhatError(
                 f"cannot write {path}: {error.strerror or error}; choose another --out"

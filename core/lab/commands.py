@@ -12,9 +12,11 @@ from pathlib import Path
 
 import torch
 
+from core.lab.benchmark import FOLDER, stored_benchmarks
 from core.lab.engines import engine
 from core.lab.errors import VhatError
 from core.lab.fingerprint import package_versions
+from core.lab.planning import estimates, plan_table
 from core.lab.progress import Bar
 from core.lab.registry import Registered, find, studies
 from core.lab.runner import Job, job_of, run_jobs
@@ -38,9 +40,15 @@ def _chosen(names: Sequence[str]) -> list[Registered]:
 
 @contextmanager
 def _opened(out: Path, *, to_write: bool = False) -> Iterator[Store]:
-    if not to_write and out.is_dir() and not (out / RESULTS).exists():
+    try:
+        there, stored = out.exists(), (out / RESULTS).exists()
+    except OSError as error:
+        raise VhatError(
+            f"cannot look into {out}: {error.strerror}; choose another folder with --out"
+        ) from error
+    if not to_write and out.is_dir() and not stored:
         raise VhatError(f"there are no results in {out}; name the folder with --out, or vhat run first")
-    if not to_write and not out.exists():
+    if not to_write and not there:
         raise VhatError(
             f"there is no folder {out}; name the one with the results with --out, or vhat run first"
         )
@@ -99,6 +107,16 @@ def run_studies(
             f"results in {store.path}"
         )
         _print(verdict_table(zip(chosen, jobs, strict=True)))
+
+
+def plan_study(name: str, plan: str, seeds: int | None, device: str, out: Path) -> None:
+    """What a study's plan will take."""
+    check_device(device)
+    registered = find(name)
+    chosen = registered.study.plan(plan).with_seeds(seeds)
+    with _opened(out, to_write=True) as store:
+        table = plan_table(registered, chosen, out, estimates(registered, chosen, store, device=device))
+    _print(f"{table.caption}\n\n{text_table(table)}")
 
 
 def judge(registered: Registered, job: Job) -> Verdict:
@@ -184,8 +202,9 @@ def write_report(plan: str, seeds: int | None, device: str, out: Path) -> Path:
         raise VhatError(
             f"nothing to report: no study of the {plan} plan is stored in {out}; vhat run{flag} --out {out}"
         )
-    index, problems = build_report(entries, out / REPORT)
-    for problem in problems:
+    measured, damaged = stored_benchmarks(out / FOLDER)
+    index, problems = build_report(entries, out / REPORT, measured)
+    for problem in (*damaged, *problems):
         say(problem)
     say(f"report: {index}")
     return index

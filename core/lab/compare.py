@@ -131,9 +131,13 @@ def compare(
         VhatError: for unknown rules, too few seeds, or a problem that does not keep the contract.
     """
     check_problem(problem, exact=False)
+    if isinstance(variants, str):
+        raise VhatError(f"variants are a list, such as [{variants!r}]; got a word")
     try:
         grid = lr if isinstance(lr, Grid) else Grid.between(*lr)
         recording = Recording(points)
+    except TypeError as error:
+        raise VhatError(f"lr is a Grid or (lowest, highest), got {lr!r}") from error
     except ValueError as error:
         raise VhatError(str(error)) from error
     chosen = tuple(Variant(v, v) if isinstance(v, str) else v for v in variants)

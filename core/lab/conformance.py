@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from core.lab.errors import ConformanceError
-from core.lab.problem import Problem, players_of
+from core.lab.problem import Field, Problem, players_of
 from core.lab.random import Keys
 from core.optim.projection import projection_of
 
@@ -43,10 +43,11 @@ def check_problem(
     """
     if seeds < 4:
         raise ValueError(f"conformance needs at least 4 seeds, got {seeds}")
+    _check_parts(problem)
     keys = Keys.of(range(seeds), study=study)
     slack = 0.0 if exact else ROUNDING
     init = problem.init(keys)
-    _check_init(problem, init, seeds)
+    check_init(problem, init, seeds)
     _same(f"{_name(problem)}.init", "with the same keys", init, problem.init(keys))
     for order in _smaller_batches(keys):
         _same(
@@ -69,7 +70,21 @@ def _name(problem: Problem) -> str:
     return type(problem).__name__
 
 
-def _check_init(problem: Problem, init: Tensor, seeds: int) -> None:
+def _check_parts(problem: object) -> None:
+    missing = [n for n in ("dim", "init", "field", "measure") if not hasattr(problem, n)]
+    if missing:
+        raise ConformanceError(
+            f"an object of type {type(problem).__name__} is no problem: it has no {', '.join(missing)}; see "
+            "core.lab.problem.Problem"
+        )
+
+
+def check_init(problem: Problem, init: Tensor, seeds: int) -> None:
+    """Check where a problem starts, for so many keys.
+
+    Raises:
+        ConformanceError: unless it is a finite floating-point `[R, D]`.
+    """
     shape = (seeds, problem.dim)
     if tuple(init.shape) != shape:
         raise ConformanceError(
@@ -114,6 +129,10 @@ def _same(what: str, when: str, a: Tensor, b: Tensor, slack: float = 0.0) -> Non
 
 def _evaluate(problem: Problem, params: Tensor, keys: Keys, step: int) -> dict[str, Tensor]:
     field = problem.field(params, keys, step)
+    if not isinstance(field, Field):
+        raise ConformanceError(
+            f"{_name(problem)}.field gives {type(field).__name__}; give core.lab.problem.Field(values)"
+        )
     found = {"field": field.values, **{f"field measure {k!r}": v for k, v in field.measures.items()}}
     measures: Mapping[str, Tensor] = problem.measure(params, keys)
     return {**found, **{f"measure {k!r}": v for k, v in measures.items()}}

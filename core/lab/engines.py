@@ -102,6 +102,13 @@ class _Pool(ProcessPoolExecutor):
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+def one_process_a_shard() -> ProcessPoolExecutor:
+    """One at a time, each in a process that has done nothing else: for what is measured of a process."""
+    return _Pool(
+        1, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker, max_tasks_per_child=1
+    )
+
+
 @contextmanager
 def engine(workers: int | None, device: str) -> Iterator[tuple[Executor, int]]:
     """An executor and how many shards it computes at a time.

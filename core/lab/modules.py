@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
+from torch.nn.modules.dropout import _DropoutNd
 
 from core.lab.backward import batched_gradient
 from core.lab.batched import batched_forward
@@ -134,12 +135,21 @@ def problem_from(
             f"the module keeps buffers ({', '.join(buffers[:3])}): running statistics would be shared by all "
             "replicas; use layers without them, such as LayerNorm or GroupNorm"
         )
+    if any(isinstance(m, _DropoutNd) and m.training for m in module.modules()):
+        raise VhatError("the module has Dropout, whose draws have no key; leave it out, or call eval() on it")
     for what, tensors in (("data", data), ("test_data", test_data or data)):
+        if not all(isinstance(t, Tensor) for t in tensors):
+            kinds = ", ".join(type(t).__name__ for t in tensors)
+            raise VhatError(f"{what} must be tensors, got {kinds}; torch.from_numpy makes one of an array")
         lengths = [len(t) for t in tensors]
         if not lengths or len(set(lengths)) != 1 or lengths[0] == 0:
             raise VhatError(f"{what} must be tensors with the same, non-zero length, got lengths {lengths}")
     if batch_size is not None and not 1 <= batch_size <= len(data[0]):
         raise VhatError(f"batch_size must be between 1 and {len(data[0])} (the data), got {batch_size}")
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise VhatError(f"device {device!r} cannot be used here; take 'cpu'") from error
     problem = ModuleProblem(module, loss, data, test_data=test_data, batch_size=batch_size, device=device)
     _try(problem)
     return problem

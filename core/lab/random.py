@@ -68,12 +68,14 @@ class Keys:
         """Keys for `copies` blocks of the given seeds (rows ordered copy by copy), in the namespace `study`.
 
         Raises:
-            ValueError: with no seed, or with fewer than one copy.
+            ValueError: with no seed, a seed that is no whole number, or with fewer than one copy.
         """
+        if any(not hasattr(s, "__index__") for s in seeds):
+            raise ValueError(f"seeds are whole numbers, got {list(seeds)[:3]}")
         if not seeds or copies < 1:
             raise ValueError("keys need at least one seed and one copy")
         base = _word(study)
-        words = torch.tensor([_signed(base + s * _GOLDEN) for s in seeds], dtype=torch.int64)
+        words = torch.tensor([_signed(base + int(s) * _GOLDEN) for s in seeds], dtype=torch.int64)
         keys = cls(_mix_(words).to(device))
         return (
             keys if copies == 1 else cls(keys.words, torch.arange(len(seeds), device=device).repeat(copies))

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from core.lab.engines import Done, compute, compute_by_name
-from core.lab.errors import VhatError
+from core.lab.errors import StoreError, VhatError
 from core.lab.experiment import Experiment, Payload, Shard, Spec
 from core.lab.fingerprint import code_digest
+from core.lab.owner import pid_of
 from core.lab.progress import Progress
 from core.lab.registry import Registered
-from core.lab.store import Store, address_of
+from core.lab.store import Claim, Store, address_of
 from core.lab.study import Plan, Results
+
+_POLL = 0.2
+"""Seconds between two looks at what another process computes."""
 
 
 class ShardFailed(VhatError):
@@ -50,6 +57,10 @@ class StoredView:
         """Keep a shard's result."""
         assert done.payload is not None
         self.store.put(self.study, spec, self.code, done.payload, done.seconds)
+
+    def claim(self, spec: Spec) -> Claim:
+        """Say that this process computes a shard, if no other does."""
+        return self.store.claim(self.study, spec, self.code)
 
     @property
     def addresses(self) -> frozenset[str]:
@@ -117,11 +128,16 @@ class _Stage:
     job: Job
     experiment: Experiment
     waiting: list[Shard] = field(default_factory=list)
+    elsewhere: list[Shard] = field(default_factory=list)
     in_flight: int = 0
     complete: bool = False
 
     def look(self) -> float:
         """Find out what is needed next, when nothing is under way; the cost of what has become known."""
+        # What another process computes is asked for again after all the rest: it may be stored by then, or
+        # that process may have ended.
+        self.waiting += self.elsewhere
+        self.elsewhere = []
         if self.complete or self.waiting or self.in_flight:
             return 0.0
         self.waiting = self.experiment.pending(self.job.view)
@@ -133,28 +149,81 @@ def run_jobs(jobs: Sequence[Job], executor: Executor, width: int, progress: Prog
     """Compute everything that is pending, `width` shards at a time, storing each as it is done.
 
     All studies run side by side, so that one study's last shard does not keep the other workers waiting.
+    Other processes may do the same on the same store: each shard is computed by one of them, and all of them
+    come to the same end.
 
     Raises:
         ShardFailed: when a shard fails; what was stored before is kept.
         WorkerDied: when a worker process dies; the same.
     """
-    stages = [_Stage(job, e) for job in jobs for e in job.experiments]
-    running: dict[Future[Done], tuple[_Stage, Shard]] = {}
-    while True:
-        for stage in stages:
-            progress.expect(stage.look())
-        while len(running) < width and (ready := _next(stages)) is not None:
-            shard = ready.waiting.pop(0)
-            ready.in_flight += 1
+    with _released(jobs):
+        _Run(
+            [_Stage(job, e) for job in jobs for e in job.experiments], executor, width, progress
+        ).to_its_end()
+
+
+@contextmanager
+def _released(jobs: Sequence[Job]) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        for store in {id(job.view.store): job.view.store for job in jobs}.values():
+            # If even that fails, the end of this process says the same.
+            with contextlib.suppress(StoreError):
+                store.release()
+
+
+@dataclass
+class _Run:
+    """Stages on an executor, until nothing is pending."""
+
+    stages: list[_Stage]
+    executor: Executor
+    width: int
+    progress: Progress
+    running: dict[Future[Done], tuple[_Stage, Shard]] = field(default_factory=dict)
+    named: set[str] = field(default_factory=set)
+
+    def to_its_end(self) -> None:
+        """Hand out, wait, keep, and ask again."""
+        while True:
+            for stage in self.stages:
+                self.progress.expect(stage.look())
+            while len(self.running) < self.width and (ready := _next(self.stages)) is not None:
+                self._hand_out(ready)
+            polling = any(s.elsewhere for s in self.stages)
+            if self.running:
+                done = wait(self.running, _POLL if polling else None, return_when=FIRST_COMPLETED).done
+                self._keep_all(done)
+            elif polling:
+                time.sleep(_POLL)
+            elif all(s.complete for s in self.stages):
+                return
+
+    def _hand_out(self, stage: _Stage) -> None:
+        shard = stage.waiting.pop(0)
+        claim = stage.job.view.claim(shard.spec)
+        if claim.state == "stored":
+            self._advance(stage, shard)
+        elif claim.state == "elsewhere":
+            stage.elsewhere.append(shard)
+            if claim.owner not in self.named:
+                self.named.add(claim.owner)
+                self.progress.note(
+                    f"process {pid_of(claim.owner)} computes shards of the same studies: the work is shared, "
+                    "and each waits for what the other has begun"
+                )
+        else:
+            stage.in_flight += 1
             try:
-                running[ready.job.send(executor, ready.experiment, shard.spec)] = ready, shard
+                self.running[stage.job.send(self.executor, stage.experiment, shard.spec)] = stage, shard
             except BrokenExecutor as error:
-                raise _dead_worker(ready.job) from error
-        if not running:
-            return
+                raise _dead_worker(stage.job) from error
+
+    def _keep_all(self, done: set[Future[Done]]) -> None:
         failures: list[VhatError] = []
-        for future in wait(running, return_when=FIRST_COMPLETED).done:
-            stage, shard = running.pop(future)
+        for future in done:
+            stage, shard = self.running.pop(future)
             stage.in_flight -= 1
             try:
                 _keep(future, stage.job, shard)
@@ -162,9 +231,12 @@ def run_jobs(jobs: Sequence[Job], executor: Executor, width: int, progress: Prog
                 # What was finished beside it is kept first.
                 failures.append(failure)
                 continue
-            progress.advance(shard.cost, f"{stage.job.study_id}: {shard.label}")
+            self._advance(stage, shard)
         if failures:
             raise failures[0]
+
+    def _advance(self, stage: _Stage, shard: Shard) -> None:
+        self.progress.advance(shard.cost, f"{stage.job.study_id}: {shard.label}")
 
 
 def _next(stages: list[_Stage]) -> _Stage | None:

@@ -19,12 +19,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from core.lab.errors import StoreError
 from core.lab.experiment import Payload, Spec
+from core.lab.owner import is_alive, this_process
 
 SCHEMA = 1
 _PATIENCE = 60.0
@@ -38,6 +39,14 @@ _TABLE = """CREATE TABLE shards (
     payload BLOB NOT NULL,
     digest TEXT NOT NULL
 ) WITHOUT ROWID"""
+# Absent from stores of earlier days; it says nothing about results, so their version stays.
+_CLAIMS = """CREATE TABLE claims (
+    address TEXT PRIMARY KEY,
+    owner TEXT NOT NULL
+) WITHOUT ROWID"""
+_TABLES = {"shards": _TABLE, "claims": _CLAIMS}
+# sqlite quotes what it found in a damaged file, and Python cannot always read that.
+_ERRORS = (sqlite3.Error, UnicodeDecodeError)
 # What the world may do to a sound file; any other error is the file's own.
 _CIRCUMSTANCES = frozenset(
     (
@@ -60,7 +69,11 @@ def canonical(spec: Spec) -> str:
 
 def address_of(study: str, spec: Spec, code: str) -> str:
     """Where the result of a shard lies: a digest of the study, the spec, and the code that computes it."""
-    return hashlib.sha256("\n".join((study, canonical(spec), code)).encode()).hexdigest()
+    return _address(study, canonical(spec), code)
+
+
+def _address(study: str, spec: str, code: str) -> str:
+    return hashlib.sha256("\n".join((study, spec, code)).encode()).hexdigest()
 
 
 def encode(payload: Payload) -> bytes:
@@ -102,6 +115,15 @@ class StoredShard:
     digest: str
 
 
+@dataclass(frozen=True)
+class Claim:
+    """Who computes a shard: this process (`ours`), the process `owner` (`elsewhere`), or nobody any more, for
+    it is `stored`."""
+
+    state: Literal["ours", "elsewhere", "stored"]
+    owner: str = ""
+
+
 class Store:
     """Results by address, in one file.
 
@@ -114,13 +136,14 @@ class Store:
         self._notify = notify
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", error)
             raise StoreError(
-                f"cannot make the folder {path.parent}: {error.strerror}; choose another with --out"
+                f"cannot make the folder {path.parent}: {reason}; choose another with --out"
             ) from error
         try:
             self._open()
-        except sqlite3.Error as error:
+        except _ERRORS as error:
             self._close_quietly()
             if _is_circumstance(error):
                 raise StoreError(f"cannot open {path}: {error}; choose another folder with --out") from error
@@ -142,17 +165,34 @@ class Store:
             )
         # At once, so that of two processes which meet an empty file only one makes the table.
         self._wait_for("BEGIN IMMEDIATE")
-        stored = self._db.execute("SELECT sql FROM sqlite_master WHERE name = 'shards'").fetchone()
-        if stored is None:
-            self._db.execute(_TABLE)
-            self._db.execute(f"PRAGMA user_version={SCHEMA}")
+        stored = dict(self._db.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'"))
+        for name, text in _TABLES.items():
+            if name not in stored:
+                self._db.execute(text)
+        self._db.execute(f"PRAGMA user_version={SCHEMA}")
         self._db.execute("COMMIT")
-        if stored is not None and stored != (_TABLE,):
-            raise sqlite3.DatabaseError("its table is not the one that vhat makes")
+        if any(stored.get(name, text) != text for name, text in _TABLES.items()):
+            raise sqlite3.DatabaseError("its tables are not those that vhat makes")
         # Reads every page: damage in the middle of the file is found now and not halfway through a run.
         (state,) = self._db.execute("PRAGMA quick_check(1)").fetchone()
         if state != "ok":
             raise sqlite3.DatabaseError(state)
+        self._check_addresses()
+
+    def _check_addresses(self) -> None:
+        """Find rows that would be looked for in vain, or found in place of others: quick_check knows no
+        order."""
+        before, misplaced = b"", []
+        rows = self._db.execute("SELECT CAST(address AS BLOB), study, spec, code FROM shards")
+        for address, *texts in rows:
+            if not isinstance(address, bytes) or address <= before:
+                raise sqlite3.DatabaseError("its rows are out of order")
+            before = address
+            if not all(isinstance(t, str) for t in texts) or _address(*texts).encode() != address:
+                misplaced.append((address,))
+        if misplaced:
+            self._db.executemany("DELETE FROM shards WHERE address = CAST(? AS TEXT)", misplaced)
+            self._notify(f"{self.path}: {len(misplaced)} stored results were damaged and are computed again")
 
     def _wait_for(self, statement: str) -> None:
         # sqlite gives up at once where waiting might be for ever, as on the way to write-ahead logging.
@@ -194,7 +234,7 @@ class Store:
     def _guarded(self) -> Iterator[sqlite3.Connection]:
         try:
             yield self._db
-        except sqlite3.Error as error:
+        except _ERRORS as error:
             if _is_circumstance(error):
                 raise StoreError(
                     f"cannot use {self.path}: {error}; what was stored before is kept, "
@@ -203,6 +243,19 @@ class Store:
             raise StoreError(
                 f"{self.path} is damaged: {error}; run the same command again to set it aside"
             ) from error
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._guarded() as db:
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                yield db
+                db.execute("COMMIT")
+            except BaseException:
+                # Where the disk is full, sqlite has already rolled back.
+                with contextlib.suppress(sqlite3.Error):
+                    db.execute("ROLLBACK")
+                raise
 
     def close(self) -> None:
         """Close the file."""
@@ -213,11 +266,12 @@ class Store:
         address, text = address_of(study, spec, code), canonical(spec)
         blob = encode(payload)
         digest = _row_digest(address, study, text, code, float(seconds), blob)
-        with self._guarded() as db:
+        with self._transaction() as db:
             db.execute(
                 "INSERT OR REPLACE INTO shards VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (address, study, text, code, float(seconds), blob, digest),
             )
+            db.execute("DELETE FROM claims WHERE address = ?", (address,))
 
     def get(self, study: str, spec: Spec, code: str) -> dict[str, np.ndarray] | None:
         """The result of a shard, or None; a row whose digest does not fit is removed and is None."""
@@ -226,12 +280,37 @@ class Store:
             row = db.execute("SELECT * FROM shards WHERE address = ?", (address,)).fetchone()
         if row is None:
             return None
-        if _is_sound(row):
+        # A damaged index may lead to another row, sound in itself.
+        if row[0] == address and _is_sound(row):
             return decode(row[5])
         with self._guarded() as db:
             db.execute("DELETE FROM shards WHERE address = ?", (address,))
         self._notify(f"{study}: a stored result was damaged and is computed again")
         return None
+
+    def claim(self, study: str, spec: Spec, code: str) -> Claim:
+        """Say that this process computes a shard, unless it is stored or another process computes it.
+
+        The claim of a process that has ended is taken over, whatever ended it.
+        """
+        address, me = address_of(study, spec, code), this_process()
+        with self._transaction() as db:
+            if db.execute("SELECT 1 FROM shards WHERE address = ?", (address,)).fetchone():
+                return Claim("stored")
+            row = db.execute("SELECT owner FROM claims WHERE address = ?", (address,)).fetchone()
+            if row is not None and row[0] != me and is_alive(str(row[0])):
+                return Claim("elsewhere", str(row[0]))
+            db.execute("INSERT OR REPLACE INTO claims VALUES (?, ?)", (address, me))
+        return Claim("ours", me)
+
+    def release(self) -> None:
+        """Give up what this process has claimed and not stored, and forget what ended processes left."""
+        me = this_process()
+        with self._transaction() as db:
+            owners = [str(o) for (o,) in db.execute("SELECT DISTINCT owner FROM claims")]
+            for owner in owners:
+                if owner == me or not is_alive(owner):
+                    db.execute("DELETE FROM claims WHERE owner = ?", (owner,))
 
     def shards(self, study: str) -> list[StoredShard]:
         """All sound shards of a study, in the order of their addresses."""
@@ -268,5 +347,5 @@ def _is_sound(row: Sequence[Any]) -> bool:
     return bool(digest == _row_digest(address, study, spec, code, seconds, blob))
 
 
-def _is_circumstance(error: sqlite3.Error) -> bool:
+def _is_circumstance(error: Exception) -> bool:
     return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF in _CIRCUMSTANCES

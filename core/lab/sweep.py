@@ -80,6 +80,11 @@ class Objective:
     def __post_init__(self) -> None:
         if (self.at == "hit") != (self.threshold is not None):
             raise ValueError("an objective has a threshold if and only if it is judged at its hit")
+        if self.at not in ("final", "mean", "hit") or self.across not in ("iqm", "median", "mean"):
+            raise ValueError(
+                "an objective is taken at 'final', 'mean' or 'hit', across seeds by 'iqm', 'median' or "
+                f"'mean'; got {self.at!r} and {self.across!r}"
+            )
 
     def _curve(self, run: Run) -> Array:
         if self.measure not in run.curves:

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from core.lab import stats
+from core.lab.conformance import check_init
 from core.lab.engines import one_thread
 from core.lab.errors import VhatError, nearest
 from core.lab.problem import Problem, players_of
@@ -158,6 +159,7 @@ def tune(
     plan = _plan(method, space, trials, budget, starts, rate)
     try:
         with one_thread():
+            check_init(problem, problem.init(own), seeds)
             trials.check()
             path = plan(progress or Quiet())
             found, loss = path.best()

@@ -95,6 +95,8 @@ class Variant:
     note: str = ""
 
     def __post_init__(self) -> None:
+        if not self.name.strip():
+            raise VhatError("a variant needs a name, which tables and figures show")
         if isinstance(self.rule, str):
             if self.rule not in RULES:
                 raise VhatError(f"variant {self.name!r}: {nearest(self.rule, RULES, kind='update rule')}")

@@ -2,159 +2,172 @@
 
 from __future__ import annotations
 
+import random
+import shutil
 import signal
-import subprocess
-import sys
-from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
 
-from core.lab.store import Store
+from core.lab.commands import RESULTS
+from tests.crash.children import Children, begun, claims, files, rows, sweep, task
 
-# Imports once and forks a child a request: `path <tab> where <tab> count`, answered by the child's exit
-# status. A child runs the tiny bowl and kills itself around its n-th commit, statement, or evaluation of the
-# field.
-SERVER = """
-import os, signal, sys
-from pathlib import Path
-import torch
-torch.set_num_threads(1)
-from core.lab import store as module
-from core.lab.engines import InProcess
-from core.lab.progress import Quiet
-from core.lab.runner import job_of, run_jobs
-from core.lab.store import Store
-from tests.lab import bowls
-
-def counted(function, count, *, after=False):
-    calls = 0
-    def call(*args, **kwargs):
-        nonlocal calls
-        calls += 1
-        result = function(*args, **kwargs) if after or calls != count else None
-        if calls == count:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return result
-    return call
-
-def run(path, where, count):
-    if where == "before put":
-        Store.put = counted(Store.put, count)
-    elif where == "after put":
-        Store.put = counted(Store.put, count, after=True)
-    elif where == "in training":
-        bowls.Bowl.field = counted(bowls.Bowl.field, count)
-    elif where == "on opening":
-        Store._wait_for = counted(Store._wait_for, count, after=True)
-    elif where == "in the database":
-        # sqlite calls this every few hundred of its own instructions, also within a commit.
-        open_ = Store._open
-        def opened(self):
-            open_(self)
-            self._db.set_progress_handler(counted(lambda: 0, count), 20)
-        Store._open = opened
-    store = Store(Path(path))
-    run_jobs([job_of(bowls.REGISTERED, bowls.STUDY.plan("tiny"), store)], InProcess(), 1, Quiet())
-    store.close()
-
-for line in sys.stdin:
-    path, where, count = line.rstrip("\\n").split("\\t")
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            run(path, where, int(count))
-            code = 0
-        finally:
-            os._exit(code)
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
-"""
+KILLED = -signal.SIGKILL
+FATAL = (KILLED, -signal.SIGXFSZ)
 
 
-class Children:
-    """Runs children in a process of their own; `-9` means killed, 0 that the run came to its end."""
-
-    def __init__(self) -> None:
-        root = Path(__file__).resolve().parents[2]
-        self.server = subprocess.Popen(
-            [sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root
-        )
-
-    def run(self, path: Path, where: str = "nowhere", count: int = 0) -> int:
-        assert self.server.stdin is not None
-        assert self.server.stdout is not None
-        self.server.stdin.write(f"{path}\t{where}\t{count}\n")
-        self.server.stdin.flush()
-        return int(self.server.stdout.readline())
-
-    def close(self) -> None:
-        self.server.communicate(timeout=60)
-
-
-def rows(path: Path) -> dict[str, bytes]:
-    store = Store(path)
-    found = {}
-    for shard in store.shards("tiny-bowl"):
-        payload = store.get(shard.study, shard.spec, shard.code)
-        assert payload is not None
-        found[shard.address] = b"".join(
-            f"{k}{v.dtype}{v.shape}".encode() + v.tobytes() for k, v in sorted(payload.items())
-        )
-    store.close()
-    return found
-
-
-@pytest.fixture(scope="module")
-def children() -> Iterator[Children]:
-    running = Children()
-    yield running
-    running.close()
-
-
-@pytest.fixture(scope="module")
-def uninterrupted(children: Children, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    path = tmp_path_factory.mktemp("whole") / "s.sqlite"
-    assert children.run(path) == 0
-    found = rows(path)
-    assert len(found) > 10
-    return found
+def killed_and_resumed(
+    children: Children, undisturbed: dict[str, bytes], folder: Path, **point: object
+) -> bool:
+    """Whether there was such a point; a run that was killed there has gone on to the same bits."""
+    (status,) = children.run(task(folder, **point))
+    if status not in FATAL:
+        assert status == 0, point
+        return False
+    kept = rows(folder) if (folder / RESULTS).exists() else {}
+    assert kept.items() <= undisturbed.items(), point
+    before = len(begun(folder))
+    # At most the shard in flight is lost.
+    assert before - len(kept) in (0, 1), point
+    assert children.run(task(folder)) == [0], point
+    assert rows(folder) == undisturbed, point
+    assert len(begun(folder)) - before == len(undisturbed) - len(kept), point
+    assert [p.name for p in folder.iterdir()] == [RESULTS], point
+    assert claims(folder) == 0, point
+    sweep(folder)
+    return True
 
 
 @pytest.mark.parametrize(
     ("where", "counts"),
     [
-        ("before put", (1, 2, 5)),
-        ("after put", (1, 3, 4)),
-        ("in training", (1, 33, 170, 7)),
-        ("on opening", (1, 2, 1)),
-        ("in the database", (1, 2, 5, 11, 23)),
+        ("statement", (1, 2, 7, 16, 48, 200)),
+        ("opcode", (1, 23, 90)),
+        ("byte", (1, 4097, 40_000, 61_234)),
+        ("field", (1, 33, 170)),
     ],
 )
 def test_a_killed_run_goes_on_to_the_same_bits(
-    where: str, counts: tuple[int, ...], children: Children, uninterrupted: dict[str, bytes], tmp_path: Path
+    where: str, counts: tuple[int, ...], children: Children, undisturbed: dict[str, bytes], tmp_path: Path
 ) -> None:
-    path = tmp_path / "s.sqlite"
-    before: set[str] = set()
-    for count in counts:
-        assert children.run(path, where, count) == -signal.SIGKILL, count
-        # What a kill leaves is a part of the whole, bit for bit, and holds what was there before.
-        kept = rows(path)
-        assert kept.items() <= uninterrupted.items()
+    for number in counts:
+        assert killed_and_resumed(children, undisturbed, tmp_path / "out", where=where, count=number), number
+
+
+def test_a_run_that_is_killed_again_and_again_goes_on_each_time(
+    children: Children, undisturbed: dict[str, bytes], tmp_path: Path
+) -> None:
+    folder, before = tmp_path / "out", set[str]()
+    for number in (20, 60, 40, 90, 70):
+        assert children.run(task(folder, where="statement", count=number)) == [KILLED]
+        kept = rows(folder)
+        assert kept.items() <= undisturbed.items()
         assert before <= kept.keys()
         before = set(kept)
-    assert children.run(path) == 0
-    assert rows(path) == uninterrupted
-    assert [p.name for p in tmp_path.iterdir()] == ["s.sqlite"]
+    assert children.run(task(folder)) == [0]
+    assert rows(folder) == undisturbed
 
 
-def test_each_commit_before_a_kill_is_kept(
-    children: Children, uninterrupted: dict[str, bytes], tmp_path: Path
+def stored(children: Children, folder: Path) -> Path:
+    """A folder with results, to be copied."""
+    assert children.run(task(folder)) == [0]
+    return folder
+
+
+def killed_and_written_again(
+    children: Children, do: str, source: Path | None, folder: Path, whole: dict[str, bytes], **point: object
+) -> bool:
+    """Whether there was such a point; after it the same command leaves the same files and no other."""
+    if source is not None:
+        shutil.copytree(source, folder)
+    (status,) = children.run(task(folder, do, **point))
+    if status not in FATAL:
+        assert status == 0, point
+        return False
+    # Whatever is visible under its own name is whole.
+    visible = {n: d for n, d in files(folder).items() if not any(p.startswith(".") for p in Path(n).parts)}
+    assert {n: whole[n] for n in visible if n != RESULTS} == {
+        n: d for n, d in visible.items() if n != RESULTS
+    }, point
+    assert children.run(task(folder, do)) == [0], point
+    assert files(folder).keys() == whole.keys(), point
+    assert all(files(folder)[n] == whole[n] for n in whole if n != RESULTS), point
+    sweep(folder)
+    return True
+
+
+@pytest.mark.parametrize(("do", "counts"), [("report", (1, 5, 12)), ("cache", (1, 6, 9, 21))])
+def test_a_killed_report_or_cache_leaves_nothing_half_written(
+    do: str, counts: tuple[int, ...], children: Children, tmp_path: Path
 ) -> None:
-    path, done = tmp_path / "s.sqlite", 0
-    for total in (1, 4, 9, len(uninterrupted)):
-        assert children.run(path, "after put", total - done) == -signal.SIGKILL
-        done = total
-        assert len(rows(path)) == total
-    # Nothing is left to compute: the next run never reaches a commit to be killed at.
-    assert children.run(path, "before put", 1) == 0
+    source = stored(children, tmp_path / "source") if do == "report" else None
+    whole_folder = tmp_path / "whole"
+    if source is not None:
+        shutil.copytree(source, whole_folder)
+    assert children.run(task(whole_folder, do)) == [0]
+    whole = files(whole_folder)
+    for number in counts:
+        assert killed_and_written_again(
+            children, do, source, tmp_path / "out", whole, where="file", count=number
+        ), number
+
+
+@pytest.mark.soak
+def test_every_statement_every_file_every_fsync(
+    children: Children, undisturbed: dict[str, bytes], tmp_path: Path
+) -> None:
+    points = 0
+    for number in count(1):
+        if not killed_and_resumed(children, undisturbed, tmp_path / "out", where="statement", count=number):
+            break
+        points += 1
+    assert points > 100
+    source = stored(children, tmp_path / "source")
+    for do in ("report", "cache"):
+        sweep(tmp_path / "out")
+        whole_folder = tmp_path / f"whole-{do}"
+        if do == "report":
+            shutil.copytree(source, whole_folder)
+        assert children.run(task(whole_folder, do)) == [0]
+        whole = files(whole_folder)
+        for where in ("file", "fsync"):
+            for number in count(1):
+                sweep(tmp_path / "out")
+                if not killed_and_written_again(
+                    children,
+                    do,
+                    source if do == "report" else None,
+                    tmp_path / "out",
+                    whole,
+                    where=where,
+                    count=number,
+                ):
+                    break
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(
+    ("where", "top", "points"), [("byte", 90_000, 80), ("opcode", 200, 40), ("field", 400, 40)]
+)
+def test_torn_writes_instructions_and_steps(
+    where: str, top: int, points: int, children: Children, undisturbed: dict[str, bytes], tmp_path: Path
+) -> None:
+    rng = random.Random(where)
+    died = 0
+    for number in sorted(rng.sample(range(1, top), points)):
+        sweep(tmp_path / "out")
+        died += killed_and_resumed(children, undisturbed, tmp_path / "out", where=where, count=number)
+    assert died > points // 2
+
+
+@pytest.mark.soak
+def test_random_instants(children: Children, undisturbed: dict[str, bytes], tmp_path: Path) -> None:
+    rng = random.Random(7)
+    died = 0
+    for _ in range(80):
+        sweep(tmp_path / "out")
+        died += killed_and_resumed(
+            children, undisturbed, tmp_path / "out", after=rng.uniform(0.0, 0.8), slow=0.01
+        )
+    assert died > 40

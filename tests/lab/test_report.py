@@ -58,7 +58,11 @@ def pages(report: Path) -> dict[Path, Page]:
 
 def test_there_is_a_page_a_study(report: Path) -> None:
     names = {p.relative_to(report).as_posix() for p in report.rglob("*.html")}
-    assert names == {"index.html", *(f"studies/{e.study.id}.html" for e in synthetic.entries())}
+    assert names == {
+        "index.html",
+        "explorer.html",
+        *(f"studies/{e.study.id}.html" for e in synthetic.entries()),
+    }
 
 
 def test_every_link_and_image_is_relative_and_leads_somewhere(report: Path) -> None:
@@ -68,7 +72,8 @@ def test_every_link_and_image_is_relative_and_leads_somewhere(report: Path) -> N
         assert targets
         for target in targets:
             if target.startswith("#"):
-                assert target[1:] in ids
+                state = path.name == "explorer.html" and "=" in target
+                assert state or target[1:] in ids
             elif target != "data:,":
                 assert not re.match(r"[a-z]+:|/", target), target
                 assert (path.parent / target).is_file(), f"{path.name}: {target}"
@@ -86,13 +91,16 @@ def test_all_pages_are_reached_from_the_first(report: Path) -> None:
     assert seen == {p.resolve() for p in report.rglob("*.html")}
 
 
-def test_nothing_is_loaded_from_elsewhere_and_no_script_runs(report: Path) -> None:
+def test_nothing_is_loaded_from_elsewhere_and_no_script_runs_but_the_explorers(report: Path) -> None:
     for path, page in pages(report).items():
-        assert not page.all("script")
+        scripts = [a["src"] for a in page.all("script")]
+        assert all(s.startswith("explorer/") for s in scripts)
+        assert bool(scripts) == (path.name == "explorer.html")
         assert not page.all("iframe")
         assert not re.search(r"https?://", path.read_text("utf-8")), path.name
         assert not [k for _, attrs in page.tags for k in attrs if k.startswith("on")]
-    assert not re.search(r"@import|url\(", (report / "style.css").read_text("utf-8"))
+    for asset in [*report.rglob("*.css"), *report.rglob("*.js")]:
+        assert not re.search(r"@import|url\(|https?:|fetch\(|import\(", asset.read_text("utf-8")), asset
     for figure in report.rglob("*.svg"):
         references = re.findall(r'(?:href|src)="([^"]*)"', figure.read_text("utf-8"))
         assert all(r.startswith("#") for r in references)
@@ -189,7 +197,7 @@ def test_an_earlier_report_is_replaced_whole(tmp_path: Path) -> None:
     gone = dataclasses.replace(never, study=dataclasses.replace(never.study, id="gone"))
     build_report([never, gone], out)
     index, _ = build_report([never], out)
-    assert {p.name for p in index.parent.rglob("*.html")} == {"index.html", "never.html"}
+    assert {p.name for p in index.parent.rglob("*.html")} == {"index.html", "explorer.html", "never.html"}
     assert [p.name for p in out.parent.iterdir()] == ["report"]
 
 

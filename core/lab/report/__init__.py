@@ -1,4 +1,4 @@
-"""The report: static HTML pages that open from disk, with no network and no script."""
+"""The report: static HTML pages that open from disk, with no network; only the explorer has scripts."""
 
 from core.lab.report.build import build_report
 from core.lab.report.entry import Entry, Provenance

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import re
 import shutil
-import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 import jinja2
+from matplotlib.figure import Figure
 
+from core.lab.benchmark import Benchmark
 from core.lab.errors import VhatError
 from core.lab.figures import save_svg, style
-from core.lab.report import pages
+from core.lab.report import benchmarks, pages
 from core.lab.report.bar import HEIGHT, WIDTH
 from core.lab.report.entry import Entry
 from core.lab.report.variants import tried_tables
+from core.lab.staging import staged_beside
 from core.lab.study import FigureSpec, Results, Table
 
 _HERE = Path(__file__).resolve().parent
@@ -25,13 +29,16 @@ _CSS_PIXELS_PER_INCH = 112  # a little larger on screen than on paper
 T = TypeVar("T")
 
 
-def build_report(entries: Sequence[Entry], out: Path) -> tuple[Path, tuple[str, ...]]:
+def build_report(
+    entries: Sequence[Entry], out: Path, measured: Sequence[Benchmark] = ()
+) -> tuple[Path, tuple[str, ...]]:
     """Write the report of these studies into the folder `out`, which holds nothing else.
 
     The same entries give the same bytes. A figure or table that fails does not stop the rest.
 
     Args:
         entries: in the order in which they are shown.
+        measured: benchmarks, shown on a page of their own.
         out: a folder that does not exist, is empty, or holds an earlier report, which is replaced.
 
     Returns:
@@ -42,12 +49,11 @@ def build_report(entries: Sequence[Entry], out: Path) -> tuple[Path, tuple[str, 
     """
     _check_place(out)
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as folder:
-            staged = Path(folder) / "report"
-            problems = _Writer(staged).write(entries)
+        with staged_beside(out) as folder:
+            staged = folder / "report"
+            problems = _Writer(staged).write(entries, measured)
             if out.exists():
-                out.rename(Path(folder) / "earlier")
+                out.rename(folder / "earlier")
             staged.rename(out)
     except OSError as error:
         raise VhatError(
@@ -84,7 +90,7 @@ class _Writer:
         self.templates.globals.update(bar_width=WIDTH, bar_height=HEIGHT, page_name=pages.page_name)
         self.templates.filters["paragraphs"] = pages.paragraphs
 
-    def write(self, entries: Sequence[Entry]) -> tuple[str, ...]:
+    def write(self, entries: Sequence[Entry], measured: Sequence[Benchmark]) -> tuple[str, ...]:
         """All files; returns the problems met."""
         (self.root / "studies").mkdir(parents=True)
         shutil.copyfile(_HERE / "style.css", self.root / "style.css")
@@ -96,7 +102,12 @@ class _Writer:
             counts=pages.counts_of(entries),
             plans=pages.plans_of(entries),
             versions=pages.versions_of(entries),
+            benchmarks=measured,
         )
+        shutil.copytree(_HERE / "explorer", self.root / "explorer")
+        self._page("explorer.html", "explorer.html", root="")
+        if measured:
+            self._benchmarks(measured)
         for entry, (before, after) in zip(entries, pages.neighbours(entries), strict=True):
             self._study(entry, before, after)
         return tuple(self.problems)
@@ -104,6 +115,16 @@ class _Writer:
     def _page(self, template: str, path: str, **context: object) -> None:
         text = self.templates.get_template(template).render(**context)
         (self.root / path).write_text(text, "utf-8")
+
+    def _benchmarks(self, measured: Sequence[Benchmark]) -> None:
+        shown = []
+        for own in measured:
+            drawn = pages.Drawn(
+                own.name, benchmarks.caption(own), benchmarks.alt(own), f"figures/benchmarks/{own.name}.svg"
+            )
+            figure = self._drawn(f"benchmark {own.name!r}", drawn, partial(benchmarks.ratio_bars, own))
+            shown.append({"benchmark": own, "figure": figure, "table": benchmarks.measured_table(own)})
+        self._page("benchmarks.html", "benchmarks.html", root="", benchmarks=shown)
 
     def _study(self, entry: Entry, before: Entry | None, after: Entry | None) -> None:
         first_problem = len(self.problems)
@@ -113,8 +134,9 @@ class _Writer:
         if entry.results is not None:
             results = entry.results
             drawn = [self._figure(entry, spec, results) for spec in entry.study.figures]
-            tables = self._attempt(entry, "tables", lambda: entry.study.tables(results)) or ()
-            tried = self._attempt(entry, "table of variants", lambda: tried_tables(results)) or ()
+            where = _name_of(entry)
+            tables = self._attempt(where, "tables", lambda: entry.study.tables(results)) or ()
+            tried = self._attempt(where, "table of variants", lambda: tried_tables(results)) or ()
         shown = {d.problem for d in drawn}
         self._page(
             "study.html",
@@ -133,33 +155,42 @@ class _Writer:
             after=after,
         )
 
-    def _attempt(self, entry: Entry, what: str, make: Callable[[], T]) -> T | None:
+    def _attempt(self, where: str, what: str, make: Callable[[], T]) -> T | None:
         """What `make` gives; None, and a line among the problems, if it fails in any way."""
         try:
             return make()
         except Exception as error:
             # A study's own code, perhaps somebody else's: whatever it raises, the other pages are written.
             reason = str(VhatError(str(error)))
-            self.problems.append(f"study {entry.study.id!r}: {what} failed: {type(error).__name__}: {reason}")
+            self.problems.append(f"{where}: {what} failed: {type(error).__name__}: {reason}")
             return None
 
     def _figure(self, entry: Entry, spec: FigureSpec, results: Results) -> pages.Drawn:
         source = f"figures/{entry.study.id}/{spec.name}.svg"
-        path = self.root / source
+        planned = pages.Drawn(spec.name, spec.caption, spec.alt, source)
+        return self._drawn(_name_of(entry), planned, lambda: spec.draw(results))
+
+    def _drawn(self, where: str, planned: pages.Drawn, draw: Callable[[], Figure]) -> pages.Drawn:
+        """A figure in its file, or why there is none."""
+        path = self.root / planned.source
 
         def make() -> tuple[float, float]:
             with style():
-                figure = spec.draw(results)
+                figure = draw()
                 path.parent.mkdir(parents=True, exist_ok=True)
                 save_svg(figure, path)
             return _size_of(path)
 
-        size = self._attempt(entry, f"figure {spec.name!r}", make)
+        size = self._attempt(where, f"figure {planned.name!r}", make)
         if size is None:
             path.unlink(missing_ok=True)
-            return pages.Drawn(spec.name, spec.caption, spec.alt, problem=self.problems[-1])
+            return replace(planned, source="", problem=self.problems[-1])
         width, height = (round(x / 72 * _CSS_PIXELS_PER_INCH) for x in size)
-        return pages.Drawn(spec.name, spec.caption, spec.alt, source, width, height)
+        return replace(planned, width=width, height=height)
+
+
+def _name_of(entry: Entry) -> str:
+    return f"study {entry.study.id!r}"
 
 
 def _size_of(path: Path) -> tuple[float, float]:

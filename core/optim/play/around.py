@@ -30,7 +30,7 @@ class TwoTimeScales(PlayScheme):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rates", tuple(float(r) for r in self.rates))
-        if not self.rates or min(self.rates) < 0.0:
+        if not self.rates or not all(0.0 <= rate < math.inf for rate in self.rates):
             raise ValueError(f"TwoTimeScales: rates must be numbers >= 0, one a player, got {self.rates}")
 
     @property

@@ -1,0 +1,1 @@
+"""Claims about identifying systems, one file each."""

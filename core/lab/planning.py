@@ -1,4 +1,4 @@
-"""What a plan will take, before it is run: replicas, shards, processor time from one measured shard, memory."""
+"""What a plan will take: replicas, shards, processor time from one measured shard, memory."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def test_without_network_one_line_names_the_embedded_default(tmp_path: Path) -> 
         ({"start": "1990-01-02"}, "--allow"),
         ({"csv": Path("own.csv"), "out": Path("own.csv/folder")}, "--out"),
         ({"csv": Path("own.csv"), "upper": 0.2}, "no portfolio keeps these bounds"),
-        ({"csv": Path("own.csv"), "risk_aversion": -1.0}, "risk aversion must not be negative"),
+        ({"csv": Path("own.csv"), "risk_aversion": -1.0}, "risk aversion, must be a number of 0 or more"),
         ({"csv": Path("own.csv"), "window": 500}, "shorter window"),
     ],
 )

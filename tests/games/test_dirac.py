@@ -100,5 +100,5 @@ def test_consensus_converges_without_penalty(loss: Loss) -> None:
 
 
 def test_impossible_games_are_refused() -> None:
-    with pytest.raises(VhatError, match="not negative"):
+    with pytest.raises(VhatError, match="numbers of 0 or more"):
         DiracGAN(penalty=-1.0)

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from core.lab.problem import Field
 from core.lab.random import Keys
+from games.angle import angle
 from games.noise import Noise, noisy, sphere
 
 __all__ = ["BilinearGame", "Noise"]
@@ -120,4 +121,4 @@ class BilinearGame:
         distance = params.norm(dim=1)
         if self.size > 1:
             return {"distance": distance}
-        return {"distance": distance, "angle": torch.atan2(params[:, 1], params[:, 0])}
+        return {"distance": distance, "angle": angle(params[:, 0], params[:, 1])}

@@ -24,6 +24,7 @@ from torch import Tensor
 from core.lab.errors import VhatError
 from core.lab.problem import Field
 from core.lab.random import Keys
+from games.angle import angle
 from games.gan import Loss
 from games.noise import Noise, noisy, sphere
 
@@ -96,4 +97,4 @@ class DiracGAN:
     def measure(self, params: Tensor, keys: Keys) -> Mapping[str, Tensor]:  # noqa: ARG002
         """`distance` to the equilibrium, and `angle` in (-pi, pi], counted from the axis of theta to that of
         psi."""
-        return {"distance": params.norm(dim=1), "angle": torch.atan2(params[:, 1], params[:, 0])}
+        return {"distance": params.norm(dim=1), "angle": angle(params[:, 0], params[:, 1])}

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from core.lab.experiment import Array
 from core.lab.random import Keys
+from games.angle import angle
 from games.bilinear import BilinearGame
 
 
@@ -32,7 +33,7 @@ class LeadingPlane(BilinearGame):
             x, y = (
                 (params[:, p] * axis).sum(dim=1) for p, axis in zip(self.players, self._axes, strict=True)
             )
-            found["angle"] = torch.atan2(y, x)
+            found["angle"] = angle(x, y)
         return found
 
 

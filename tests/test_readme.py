@@ -33,4 +33,4 @@ def test_paths_and_commands_that_are_named_exist() -> None:
         done = subprocess.run([sys.executable, script, "--help"], cwd=ROOT, capture_output=True, check=False)
         assert done.returncode == 0, script
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text("utf-8"), flags=re.M))
-    assert set(re.findall(r"make ([a-z]+)", README)) <= targets
+    assert set(re.findall(r"(?:^|`)make ([a-z]+)", README, re.MULTILINE)) <= targets

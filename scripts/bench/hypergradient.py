@@ -9,6 +9,7 @@ float64.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -103,6 +104,7 @@ def case(replicas: int, steps: int, dtype: torch.dtype) -> Case:
 
 def peak_megabytes(call: Callable[[], object]) -> float:
     """The most memory that torch's CPU allocator had handed out during a call, above the start."""
+    os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # or the profiler writes a line for each start and stop
     with profile(profile_memory=True) as profiler:
         call()
     results = profiler.kineto_results

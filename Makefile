@@ -37,12 +37,14 @@ bench: $(VENV)/.ready-bench  ## measure speed against other libraries; `vhat rep
 	$(BIN)/python scripts/bench/hypergradient.py --turns 3 --seconds 0.3 --out $(OUT)
 	$(BIN)/python scripts/bench/rl_throughput.py --turns 3 --updates 20 --replicas 1 20 200 --out $(OUT)
 	$(BIN)/python scripts/bench/gan_throughput.py --turns 3 --seconds 0.3 --out $(OUT)
+	$(BIN)/python scripts/bench/frontier.py --turns 5 --out $(OUT)
 
 test: lint types  ## lint, types, tests
 	$(BIN)/python -m pytest -n auto --dist worksteal -q
 
-soak: $(VENV)/.ready-dev  ## kill, damage and mistreat it for minutes (the long part of the tests)
-	$(BIN)/python -m pytest -n auto --dist worksteal -q -m soak
+# The same tests as `vhat doctor --full`; what they count is stored, and `vhat report` shows it on its page on trust.
+soak: $(VENV)/.ready-dev  ## kill, damage and mistreat it for the better part of an hour; store the figures
+	VHAT_TRUST=$(abspath $(OUT))/trust $(BIN)/python -m pytest -n auto --dist worksteal -q -m 'soak or trust'
 
 lint: $(VENV)/.ready-dev
 	$(BIN)/ruff check .
@@ -51,7 +53,8 @@ lint: $(VENV)/.ready-dev
 types: $(VENV)/.ready-dev
 	$(BIN)/mypy
 
-lock: $(VENV)/.ready-dev $(VENV)/.ready-bench  ## write constraints.txt from what is installed
+lock: $(VENV)/.ready-dev $(VENV)/.ready-bench  ## write constraints.txt: what is installed, every extra among it
+	$(PYTHON) -m pip --python $(BIN)/python install --quiet --disable-pip-version-check -c constraints.txt -e '.[box2d,mujoco,cluster,tensorboard,parquet]'
 	$(PYTHON) -m pip --python $(BIN)/python freeze --exclude-editable | sed -E 's/\+cpu$$//' > constraints.txt
 
 clean:  ## remove the environment; results in out/ stay

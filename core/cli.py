@@ -1,9 +1,9 @@
-"""The command line: `vhat list | plan | run | show | report | clean | tune | new-domain`."""
+"""The command line: `vhat list | plan | run | show | report | export | doctor | clean | ...`."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -62,14 +62,30 @@ class Run(_PlanChoice):
     """their names; all studies if none is given"""
     workers: int | None = None
     """processes; default: one a core"""
+    engine: Annotated[str, tyro.conf.arg(metavar="local|dask")] = "local"
+    """local: processes of this machine; dask: an existing Dask cluster (extra `cluster`), whose peers may run
+    anything on each other: connect to your own only"""
+    scheduler: Annotated[str | None, tyro.conf.arg(metavar="ADDRESS")] = None
+    """of the cluster's scheduler, as in tcp://10.0.0.1:8786"""
     fresh: bool = False
     """forget stored results of these studies first"""
+    tensorboard: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """also write curves (median and quartiles of each variant) and tuned settings for TensorBoard"""
 
     def __call__(self) -> None:
         from core.lab.commands import run_studies
 
         run_studies(
-            self.studies, self.plan, self.seeds, self.device, self.out, self.workers, fresh=self.fresh
+            self.studies,
+            self.plan,
+            self.seeds,
+            self.device,
+            self.out,
+            self.workers,
+            fresh=self.fresh,
+            kind=self.engine,
+            scheduler=self.scheduler,
+            tensorboard=self.tensorboard,
         )
 
 
@@ -88,7 +104,7 @@ class Show(_PlanChoice):
 
 @dataclass(frozen=True)
 class Plan(_PlanChoice):
-    """Say what a study's plan will take: replicas, shards, CPU hours and memory, from one measured shard."""
+    """Say what a study's plan will take: replicas, shards, CPU hours and memory, from measured shards."""
 
     study: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="STUDY")] = field(default=tyro.MISSING)
     """its name"""
@@ -103,10 +119,47 @@ class Plan(_PlanChoice):
 class Report(_PlanChoice):
     """Write the report from stored results."""
 
+    workers: int | None = None
+    """processes that draw; default: one a core"""
+
     def __call__(self) -> None:
         from core.lab.commands import write_report
 
-        write_report(self.plan, self.seeds, self.device, self.out)
+        write_report(self.plan, self.seeds, self.device, self.out, self.workers)
+
+
+@dataclass(frozen=True)
+class Export(_PlanChoice):
+    """Write every stored curve and value as files, one value a row: a folder a study."""
+
+    studies: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[STUDY ...]")] = ()
+    """their names; all that are stored if none is given"""
+    format: Annotated[str, tyro.conf.arg(metavar="csv|parquet")] = "csv"
+    """of the files; Parquet needs pyarrow"""
+    to: Path | None = None
+    """folder of the files; default: the folder `export` in --out"""
+
+    def __call__(self) -> None:
+        from core.lab.commands import export_studies
+
+        export_studies(self.studies, self.plan, self.seeds, self.device, self.out, self.format, self.to)
+
+
+@dataclass(frozen=True)
+class Doctor:
+    """Look at this machine and the stored results in seconds; with --full rerun every promise's tests."""
+
+    full: bool = False
+    """rerun the tests (the better part of an hour; needs the development install) and keep what they count"""
+    device: str = "cpu"
+    """where a small sweep is tried: cpu, cuda, ..."""
+    out: Path = Path("out")
+    """folder of the results and the report"""
+
+    def __call__(self) -> None:
+        from core.lab.commands import doctor
+
+        doctor(self.out, self.device, full=self.full)
 
 
 @dataclass(frozen=True)
@@ -192,16 +245,22 @@ class NewDomain:
         new_domain(self.name, self.into)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point of the console command."""
-    command = tyro.cli(
-        List | Plan | Run | Show | Report | Clean | Tune | NewDomain,
+def parse(argv: Sequence[str] | None = None) -> Callable[[], None]:
+    """The command that a line asks for, ready to be called; a line that makes no sense ends the process with
+    an explanation and exit code 2."""
+    command: Callable[[], None] = tyro.cli(
+        List | Plan | Run | Show | Report | Export | Doctor | Clean | Tune | NewDomain,
         args=argv,
         prog="vhat",
         description="v-hat: an optimizer laboratory. Every claim about Adam becomes a study with a verdict.",
         config=(tyro.conf.FlagCreatePairsOff,),
     )
-    return guarded(command)
+    return command
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of the console command."""
+    return guarded(parse(argv))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ import os
 import torch
 from hypothesis import settings
 
+pytest_plugins = ["tests.tally"]
+
 torch.set_num_threads(1)
 # The first example of a property pays for torch's imports and caches; a deadline would measure that.
 # CI tries the same examples each time, so that what it says is about the change; at a desk they are fresh.

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import re
 import subprocess
 import sys
 import tomllib
@@ -18,17 +17,17 @@ from core.cli import main
 from core.lab import new_domain, registry
 from core.lab.runner import job_of
 from core.lab.store import Store
+from tests import pages
+from tests.pages import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 EXAMPLE = ROOT / "tests" / "example_domain"
-GUIDE = (ROOT / "docs" / "adding-a-domain.md").read_text("utf-8")
+GUIDE = ROOT / "docs" / "adding-a-domain.md"
 NAME = "identification"
-BLOCKS = re.findall(r"(?:<!-- (\S+) -->\n)?```(\w+)\n(.*?)```", GUIDE, flags=re.S)
 
 
 def blocks(language: str) -> list[tuple[str, str]]:
     """Pairs (file it is taken from or "", text)."""
-    return [(file, text) for file, found, text in BLOCKS if found == language]
+    return [(block.quotes, block.text) for block in pages.blocks(GUIDE, language)]
 
 
 def forget() -> None:

@@ -1,5 +1,4 @@
-"""What holds for the whole tree: imports run one way, nothing untrusted runs, every study says what it
-must."""
+"""What holds for the whole tree: imports run one way, every study says what it must."""
 
 from __future__ import annotations
 
@@ -69,42 +68,12 @@ def test_core_names_no_domain() -> None:
     assert wrong == []
 
 
-def test_nothing_untrusted_runs() -> None:
-    banned_modules = ("pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal")
-    banned_calls = {"eval", "exec", "compile", "__import__"}
-    banned_attributes = {("torch", "load"), ("os", "system"), ("os", "popen")}
-    wrong = []
-    for path in [*SOURCES, *SCRIPTS]:
-        wrong += [f"{path}: {n}" for n in imports(path) if any(inside(n, b) for b in banned_modules)]
-        for node in ast.walk(tree_of(path)):
-            if not isinstance(node, ast.Call):
-                continue
-            f = node.func
-            where = f"{path}:{node.lineno}"
-            if isinstance(f, ast.Name) and f.id in banned_calls:
-                wrong.append(f"{where}: {f.id}")
-            if isinstance(f, ast.Attribute) and isinstance(f.value, ast.Name):
-                wrong += [where] if (f.value.id, f.attr) in banned_attributes else []
-            for keyword in node.keywords:
-                value = keyword.value
-                allowed = isinstance(value, ast.Constant) and value.value is False
-                if keyword.arg in ("shell", "allow_pickle") and not allowed:
-                    wrong.append(f"{where}: {keyword.arg}")
-    assert wrong == []
-
-
-def test_the_ban_finds_what_it_bans(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_forbidden_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bad = tmp_path / "core" / "lab" / "bad.py"
     bad.parent.mkdir(parents=True)
     monkeypatch.setitem(globals(), "ROOT", tmp_path)
     monkeypatch.setitem(globals(), "SOURCES", [bad])
     for text, test in (
-        ("import pickle\n", test_nothing_untrusted_runs),
-        ("def f():\n    from pickle import loads\n", test_nothing_untrusted_runs),
-        ("import torch\ntorch.load('x')\n", test_nothing_untrusted_runs),
-        ("eval('1')\n", test_nothing_untrusted_runs),
-        ("run('x', shell=True)\n", test_nothing_untrusted_runs),
-        ("load('x', allow_pickle=flag)\n", test_nothing_untrusted_runs),
         ("from rl import policies\n", test_imports_run_one_way),
         ("import core.studies.canyon\n", test_imports_run_one_way),
         ("from core import studies\n", test_imports_run_one_way),

@@ -8,14 +8,15 @@ import os
 import platform
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from core.lab.errors import VhatError
+from core.lab.errors import VhatError, one_line
+from core.lab.plain_data import REFUSALS, built, listed, read_object, reason
 from core.lab.staging import write_whole
 
 FORMAT = "vhat benchmark 1"
@@ -118,6 +119,9 @@ class Benchmark:
         date: of the measurement, ISO 8601.
         machine: where.
         missing: a line for each contestant that could not take part.
+
+    Raises:
+        ValueError: for a name that cannot name a file, another word than up or down, or no rows.
     """
 
     name: str
@@ -165,20 +169,19 @@ def stored_benchmarks(folder: Path) -> tuple[tuple[Benchmark, ...], tuple[str, .
     for path in sorted(folder.glob("*.json")) if folder.is_dir() else ():
         try:
             found.append(_read(path))
-        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
-            reason = str(error).strip().splitlines()[0][:120] if str(error).strip() else "damaged"
-            problems.append(f"skipped {path.name}, which is no benchmark of this version: {reason}")
+        except REFUSALS as error:
+            problems.append(
+                f"skipped {one_line(path.name)}, which is no benchmark of this version: {reason(error)}"
+            )
     return tuple(found), tuple(problems)
 
 
 def _read(path: Path) -> Benchmark:
-    loaded = json.loads(path.read_text("utf-8"))
-    if not isinstance(loaded, dict) or loaded.pop("format", None) != FORMAT:
-        raise ValueError(f"its format is not {FORMAT!r}")
-    machine = _built(Machine, loaded.pop("machine", None))
-    rows = tuple(_row(row) for row in _list(loaded.pop("rows", None)))
-    missing = tuple(str(line) for line in _list(loaded.pop("missing", [])))
-    benchmark: Benchmark = _built(Benchmark, {**loaded, "rows": rows, "machine": machine, "missing": missing})
+    loaded = read_object(path, FORMAT)
+    machine = built(Machine, loaded.pop("machine", None))
+    rows = tuple(_row(row) for row in listed(loaded.pop("rows", None)))
+    missing = tuple(str(line) for line in listed(loaded.pop("missing", [])))
+    benchmark: Benchmark = built(Benchmark, {**loaded, "rows": rows, "machine": machine, "missing": missing})
     if f"{benchmark.name}.json" != path.name:
         raise ValueError(f"it holds {benchmark.name!r}")
     return benchmark
@@ -187,40 +190,14 @@ def _read(path: Path) -> Benchmark:
 def _row(row: Any) -> Measured:
     if not isinstance(row, dict):
         raise ValueError("a row is not an object")
-    ratio = _built(Ratio, row.get("ratio"))
+    ratio = built(Ratio, row.get("ratio"))
     numbers = (ratio.low, ratio.median, ratio.high)
     if not all(math.isfinite(x) and x > 0 for x in numbers) or sorted(numbers) != list(numbers):
         raise ValueError("a ratio is not three positive numbers in order")
     if not isinstance(row.get("beside"), dict):
         raise ValueError("a row has no further columns")
     beside = {str(key): str(value) for key, value in row["beside"].items()}
-    measured: Measured = _built(Measured, {**row, "ratio": ratio, "beside": beside})
+    measured: Measured = built(Measured, {**row, "ratio": ratio, "beside": beside})
     if measured.goal is not None and not (math.isfinite(measured.goal) and measured.goal > 0):
         raise ValueError("a goal is not a positive number")
     return measured
-
-
-def _list(value: Any) -> list[Any]:
-    if not isinstance(value, list):
-        raise ValueError("a list is missing")
-    return value
-
-
-_KINDS: dict[str, tuple[type, ...]] = {"str": (str,), "int": (int,), "float": (int, float)}
-
-
-def _built(kind: type[Any], values: Any) -> Any:
-    """A dataclass from plain data, its plain fields checked for their types."""
-    if not isinstance(values, dict):
-        raise ValueError(f"{kind.__name__.lower()} is missing")
-    for own in fields(kind):
-        expected = _KINDS.get(str(own.type).removesuffix(" | None"))
-        value = values.get(own.name)
-        if value is None and str(own.type).endswith("None"):
-            continue
-        if expected and (not isinstance(value, expected) or isinstance(value, bool)):
-            raise ValueError(f"{own.name} of the {kind.__name__.lower()} is {value!r}")
-    unknown = set(values) - {own.name for own in fields(kind)}
-    if unknown:
-        raise ValueError(f"unknown {', '.join(sorted(unknown))}")
-    return kind(**values)

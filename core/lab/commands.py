@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import platform
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-import torch
-
 from core.lab.benchmark import FOLDER, stored_benchmarks
-from core.lab.engines import engine
-from core.lab.errors import VhatError
-from core.lab.fingerprint import package_versions
+from core.lab.engines import check_device, engine
+from core.lab.errors import VhatError, nearest
 from core.lab.planning import estimates, plan_table
 from core.lab.progress import Bar
 from core.lab.registry import Registered, find, studies
@@ -23,11 +20,16 @@ from core.lab.runner import Job, job_of, run_jobs
 from core.lab.store import Store
 from core.lab.study import Table
 from core.lab.tables import findings_table, number, text_table
+from core.lab.tensorboard import check_tensorboard, write_results
 from core.lab.terminal import say
+from core.lab.trust import FOLDER as TRUST
+from core.lab.trust import standings, stored_trials
 from core.lab.verdict import Verdict
 
 RESULTS = "results.sqlite"
 REPORT = "report"
+EXPORT = "export"
+ENGINES = ("local", "dask")
 
 
 def _print(text: str = "") -> None:
@@ -59,22 +61,18 @@ def _opened(out: Path, *, to_write: bool = False) -> Iterator[Store]:
         store.close()
 
 
-def _jobs(chosen: Iterable[Registered], plan: str, seeds: int | None, device: str, store: Store) -> list[Job]:
-    check_device(device)
+def _jobs(
+    chosen: Iterable[Registered],
+    plan: str,
+    seeds: int | None,
+    device: str,
+    store: Store,
+    *,
+    elsewhere: bool = False,
+) -> list[Job]:
+    if not elsewhere:
+        check_device(device)
     return [job_of(r, r.study.plan(plan).with_seeds(seeds), store, device=device) for r in chosen]
-
-
-def check_device(device: str) -> None:
-    """One clear line for a device that torch does not know or that is not there.
-
-    Raises:
-        VhatError: saying so.
-    """
-    try:
-        torch.zeros(1, device=device).item()
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise VhatError(f"device {device!r} cannot be used here ({reason}); use --device cpu") from error
 
 
 def list_studies() -> None:
@@ -92,13 +90,29 @@ def run_studies(
     workers: int | None,
     *,
     fresh: bool = False,
+    kind: str = "local",
+    scheduler: str | None = None,
+    tensorboard: Path | None = None,
 ) -> None:
-    """Run studies to their end and print their verdicts."""
+    """Run studies to their end, on an engine of that kind, print their verdicts, and write what TensorBoard
+    shows if a folder is given for it."""
     chosen = _chosen(names)
+    if tensorboard is not None:
+        check_tensorboard()
+    _check_engine(kind, scheduler, workers)
     with _opened(out, to_write=True) as store:
-        jobs = _jobs(chosen, plan, seeds, device, store)
+        jobs = _jobs(chosen, plan, seeds, device, store, elsewhere=scheduler is not None)
         start = time.perf_counter()
-        with engine(workers, device) as (executor, width), Bar("vhat") as progress:
+        with Bar("vhat") as progress, ExitStack() as stack:
+            executor: Executor
+            width: int | Callable[[], int]
+            if scheduler is None:
+                executor, width = stack.enter_context(engine(workers, device))
+            else:
+                from core.lab.cluster import dask_engine
+
+                cluster = dask_engine(scheduler, chosen, device, progress.note)
+                executor, width = stack.enter_context(cluster)
             for registered in chosen if fresh else ():
                 store.forget(registered.study.id)
             run_jobs(jobs, executor, width, progress)
@@ -107,6 +121,34 @@ def run_studies(
             f"results in {store.path}"
         )
         _print(verdict_table(zip(chosen, jobs, strict=True)))
+        if tensorboard is not None:
+            for job in jobs:
+                _show_on_tensorboard(job, tensorboard)
+
+
+def _check_engine(kind: str, scheduler: str | None, workers: int | None) -> None:
+    if kind not in ENGINES:
+        raise VhatError(nearest(kind, ENGINES, kind="engine"))
+    if kind == "local" and scheduler is not None:
+        raise VhatError(f"--scheduler {scheduler} is for --engine dask; give both, or neither")
+    if kind == "dask" and scheduler is None:
+        raise VhatError(
+            "--engine dask needs --scheduler ADDRESS: what `dask scheduler` prints when it starts, such as "
+            "tcp://10.0.0.1:8786"
+        )
+    if kind == "dask" and workers is not None:
+        raise VhatError(
+            "--workers counts processes of this machine, and with --engine dask the cluster says how many "
+            "there are; leave --workers out"
+        )
+
+
+def _show_on_tensorboard(job: Job, folder: Path) -> None:
+    count = write_results(job.study_id, job.results(), folder)
+    if count:
+        say(f"{job.study_id}: {count} runs for TensorBoard; look at them with: tensorboard --logdir {folder}")
+    else:
+        say(f"{job.study_id}: no curves for TensorBoard; vhat export {job.study_id} writes what it measured")
 
 
 def plan_study(name: str, plan: str, seeds: int | None, device: str, out: Path) -> None:
@@ -115,6 +157,7 @@ def plan_study(name: str, plan: str, seeds: int | None, device: str, out: Path) 
     registered = find(name)
     chosen = registered.study.plan(plan).with_seeds(seeds)
     with _opened(out, to_write=True) as store:
+        say(f"measuring shards of {name} for about a minute; what is needed of their results is kept")
         table = plan_table(registered, chosen, out, estimates(registered, chosen, store, device=device))
     _print(f"{table.caption}\n\n{text_table(table)}")
 
@@ -164,50 +207,66 @@ def show_study(name: str, plan: str, seeds: int | None, device: str, out: Path) 
             _print(f"{table.caption}\n{text_table(table)}\n")
 
 
-def write_report(plan: str, seeds: int | None, device: str, out: Path) -> Path:
+def write_report(plan: str, seeds: int | None, device: str, out: Path, workers: int | None = 1) -> Path:
     """Write the report of all studies that are stored; those that are not are listed as not run.
 
     Raises:
         VhatError: if no study has been run in this plan.
     """
-    from core.lab.report import Entry, Provenance, build_report
+    from core.lab.report import Stored, build_report
 
-    entries = []
+    check_device(device)
     with _opened(out) as store:
-        chosen = _chosen(())
-        for registered, job in zip(chosen, _jobs(chosen, plan, seeds, device, store), strict=True):
-            if not job.complete():
-                entries.append(Entry(registered.domain, registered.study, plan))
-                continue
-            results = job.results()
-            shards = [s for s in store.shards(registered.study.id) if s.address in job.view.addresses]
-            provenance = Provenance.of(
-                shards,
-                job.view.code,
-                {"python": platform.python_version()}
-                | package_versions(("torch", "numpy", *registered.study.packages)),
-            )
-            entries.append(
-                Entry(
-                    registered.domain,
-                    registered.study,
-                    plan,
-                    results,
-                    registered.study.judge(results),
-                    provenance,
-                )
-            )
-    if all(e.results is None for e in entries):
-        flag = "" if plan == "quick" else f" --{plan}"
-        raise VhatError(
-            f"nothing to report: no study of the {plan} plan is stored in {out}; vhat run{flag} --out {out}"
-        )
+        chosen = [Stored(r, r.study.plan(plan).with_seeds(seeds), store.path, device) for r in _chosen(())]
+    flag = "" if plan == "quick" else f" --{plan}"
+    nothing = f"nothing to report: no study of the {plan} plan is stored in {out}; vhat run{flag} --out {out}"
     measured, damaged = stored_benchmarks(out / FOLDER)
-    index, problems = build_report(entries, out / REPORT, measured)
-    for problem in (*damaged, *problems):
+    trials, unread = stored_trials(out / TRUST)
+    with engine(workers, "cpu") as (executor, _):
+        index, problems = build_report(
+            chosen, out / REPORT, measured, standings(trials), executor=executor, nothing=nothing
+        )
+    for problem in (*damaged, *unread, *problems):
         say(problem)
     say(f"report: {index}")
     return index
+
+
+def export_studies(
+    names: Sequence[str], plan: str, seeds: int | None, device: str, out: Path, kind: str, to: Path | None
+) -> None:
+    """Write stored results of studies as files.
+
+    Raises:
+        VhatError: if a study that was named, or any at all, has no results; or as `core.lab.export`.
+    """
+    from core.lab.export import export_study
+
+    flag = "" if plan == "quick" else f" --{plan}"
+    exported, chosen = 0, _chosen(names)
+    with _opened(out) as store:
+        for job in _jobs(chosen, plan, seeds, device, store):
+            done = export_study(job, kind, to or out / EXPORT)
+            if done is None and names:
+                raise VhatError(
+                    f"study {job.study_id!r} has no results of its {plan} plan with this code in {out}: "
+                    f"vhat run {job.study_id}{flag} --out {out}"
+                )
+            if done is not None:
+                exported += 1
+                rest = "" if done.complete else "; not all of the plan has been run"
+                say(f"{job.study_id}: {sum(done.rows.values())} values in {done.folder}{rest}")
+    if not exported:
+        raise VhatError(
+            f"nothing to export: no study of the {plan} plan is stored in {out}; vhat run{flag} --out {out}"
+        )
+
+
+def doctor(out: Path, device: str, *, full: bool) -> None:
+    """Say what is right and what is wrong with this machine and these results; rerun the promises' tests."""
+    from core.lab.doctor import examine_machine
+
+    examine_machine(out / RESULTS, device, full=full, show=_print)
 
 
 def clean(names: Sequence[str], out: Path) -> None:

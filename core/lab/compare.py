@@ -6,9 +6,10 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from core.lab import stats
 from core.lab.conformance import check_problem
@@ -25,15 +26,17 @@ from core.lab.tables import number, sweep_table, text_table
 from core.lab.variant import Grid, Variant
 
 if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _NAME = "compare"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Comparison:
     """Tuned variants on one problem, reported on fresh seeds. Printing it shows the table; a notebook shows
-    it too."""
+    the figure too."""
 
     result: SweepResult
 
@@ -60,11 +63,17 @@ class Comparison:
         for name in self.result.variants:
             run = self.result.run(regime, name)
             figures.curves_with_intervals(left, run.steps, run.curves[objective.measure], name)
-        left.set_xlabel("step")
-        left.set_ylabel(objective.label or objective.measure)
+        figures.label(left, x="step", y=objective.label or objective.measure)
+        _frame(left)
         figures.lr_curve(right, self.result, regime)
         figures.legend_below(figure, left)
         return figure
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Every value in tidy long form: see `core.lab.frames.sweep_frame`."""
+        from core.lab.frames import sweep_frame
+
+        return sweep_frame(self.result)
 
     def save(self, folder: Path | str) -> Path:
         """Write `table.txt`, `comparison.svg` and `summary.json` into a folder; the stored run lies where
@@ -93,12 +102,40 @@ class Comparison:
     def __str__(self) -> str:
         return text_table(self.table)
 
+    def __repr__(self) -> str:
+        return str(self)
+
     def _repr_html_(self) -> str:
-        head = "".join(f"<th>{escape(c)}</th>" for c in self.table.columns)
-        body = "".join(
-            "<tr>" + "".join(f"<td>{escape(c)}</td>" for c in row) + "</tr>" for row in self.table.rows
+        from core.lab.notebook import shown
+
+        label = self.result.sweep.objective.label or self.result.sweep.objective.measure
+        names = ", ".join(self.result.variants)
+        alt = (
+            f"Left: {label} over steps for {names}, with intervals. Right: {label} on the tuning seeds over "
+            "the learning rate; the chosen one is ringed. The table says the same in numbers."
         )
-        return f"<table><caption>{escape(self.table.caption)}</caption><tr>{head}</tr>{body}</table>"
+        return shown(self.table, self.figure(), alt)
+
+
+def _frame(axes: Axes) -> None:
+    """Show the lines whole: a band may run out of the picture, as where a few replicas are on their way to
+    diverge. Values over more than a decade and a half are shown on a logarithmic axis."""
+    from core.lab import figures
+
+    drawn = np.concatenate([np.asarray(line.get_ydata(), dtype=np.float64) for line in axes.lines])
+    drawn = drawn[np.isfinite(drawn)]
+    if not len(drawn):
+        return
+    low, high = float(drawn.min()), float(drawn.max())
+    if low > 0 and high > 30 * low:
+        figures.label(axes, log="y")
+        margin = (high / low) ** 0.15
+        within = (low / margin, high * margin)
+    else:
+        margin = 0.15 * (high - low) or abs(high) or 1.0
+        within = (low - margin, high + margin)
+    bottom, top = axes.get_ylim()
+    axes.set_ylim(max(bottom, within[0]), min(top, within[1]))
 
 
 def compare(

@@ -56,6 +56,7 @@ class ProblemObjective:
         return True
 
     def project(self, params: Tensor, metric: Tensor | None) -> Tensor:
-        """Back onto the problem's feasible set."""
+        """Back onto the problem's feasible set: `[R, D]` to `[R, D]`, in the metric `[R, D]` if there is
+        one."""
         project = projection_of(self.problem)
         return params if project is None else project(params, lambda: metric)

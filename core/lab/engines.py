@@ -22,10 +22,15 @@ import torch
 
 from core.lab.errors import VhatError
 from core.lab.experiment import Experiment, Payload, Spec
+from core.lab.fingerprint import code_digest
 from core.lab.study import Plan, Study
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+class WorkerDied(VhatError):
+    """A worker, or the way to it, is gone."""
 
 
 class InProcess(Executor):
@@ -69,18 +74,53 @@ def compute(experiment: Experiment, spec: Spec, device: str) -> Done:
     try:
         with one_thread():
             payload = experiment.run(spec, device=device)
-    except VhatError as error:
-        return Done(None, time.perf_counter() - start, str(error), traceback.format_exc())
     except Exception as error:
-        line = f"{type(error).__name__}: {' '.join(str(error).split()) or 'no message'}"
-        return Done(None, time.perf_counter() - start, line, traceback.format_exc())
+        return _failed(error, time.perf_counter() - start)
     return Done(payload, time.perf_counter() - start)
 
 
-def compute_by_name(module: str, plan: Plan, experiment: str, spec: Spec, device: str) -> Done:
-    """The same in another process, which finds the study by the module that holds it."""
+def _failed(error: Exception, seconds: float) -> Done:
+    line = f"{type(error).__name__}: {' '.join(str(error).split()) or 'no message'}"
+    said = str(error) if isinstance(error, VhatError) else line
+    return Done(None, seconds, said, traceback.format_exc())
+
+
+def compute_by_name(module: str, plan: Plan, experiment: str, spec: Spec, device: str, code: str) -> Done:
+    """The same in another process, which finds the study by the module that holds it.
+
+    A process imports a study when its first shard comes, perhaps hours after the run began: `code` is the
+    digest that the study had then, and a shard of other code is not computed.
+    """
+    try:
+        found = _find(module, plan, experiment, code)
+    except Exception as error:
+        # Somebody else's module may raise anything.
+        return _failed(error, 0.0)
+    return compute(found, spec, device)
+
+
+def _find(module: str, plan: Plan, experiment: str, code: str) -> Experiment:
     study: Study = importlib.import_module(module).STUDY
-    return compute(next(e for e in study.experiments(plan) if e.name == experiment), spec, device)
+    if code_digest(study, module) != code:
+        raise VhatError(
+            f"the code of study {study.id!r} is not what it was where this run began (edited meanwhile, or "
+            "another checkout); run the same command again, after a restart of the workers if they are a "
+            "cluster's"
+        )
+    return next(e for e in study.experiments(plan) if e.name == experiment)
+
+
+def check_device(device: str) -> None:
+    """One clear line for a device that torch does not know or that is not there.
+
+    Raises:
+        VhatError: saying so.
+    """
+    try:
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise VhatError(f"device {device!r} cannot be used here ({reason}); use --device cpu") from error
 
 
 def _start_worker() -> None:
@@ -116,6 +156,9 @@ def engine(workers: int | None, device: str) -> Iterator[tuple[Executor, int]]:
     Args:
         workers: processes; None means one a core, and 1 means this process. An accelerator is driven from
             this process.
+
+    Raises:
+        VhatError: for fewer than one worker.
     """
     count = workers if workers is not None else (os.cpu_count() or 1)
     if count < 1:
@@ -123,11 +166,18 @@ def engine(workers: int | None, device: str) -> Iterator[tuple[Executor, int]]:
     if count == 1 or device != "cpu":
         yield InProcess(), 1
         return
+    with processes(count) as pool:
+        yield pool, count
+
+
+@contextmanager
+def processes(count: int) -> Iterator[Executor]:
+    """That many processes, which end with the block: at once if it ends in an error."""
     # Spawned, not forked: a forked torch may hang on locks held by threads that do not exist in the child.
     others = multiprocessing.active_children()
     pool = _Pool(count, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker)
     try:
-        yield pool, count
+        yield pool
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
         for child in multiprocessing.active_children():

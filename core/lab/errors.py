@@ -6,6 +6,12 @@ import difflib
 from collections.abc import Iterable
 
 
+def one_line(text: str) -> str:
+    """Text as one line that a terminal, a log and a report's table cell can show: names and damaged files may
+    hold control characters, which would move a terminal's cursor or colour it."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in " ".join(text.split()))
+
+
 class VhatError(Exception):
     """An error with a message for its reader; the command line prints it without a traceback and exits with
     2."""
@@ -13,8 +19,7 @@ class VhatError(Exception):
     exit_code = 2
 
     def __init__(self, message: str) -> None:
-        # One line, always: a message is read in a terminal, a log and a report's table cell alike.
-        super().__init__(" ".join(message.split()))
+        super().__init__(one_line(message))
 
 
 class StoreError(VhatError):

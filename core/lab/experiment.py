@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
 
@@ -53,12 +53,36 @@ class Experiment(Protocol):
         """All shards together, once none is pending."""
 
 
+@dataclass(frozen=True)
+class Outlook:
+    """What comes after the shards that are pending, for an estimate; nothing of it is to be stored.
+
+    Attributes:
+        sure: shards that follow in any case, with some setting in place of one that is still to be chosen.
+        possible: shards that follow at most besides, where a best point lies on the edge of its grid.
+    """
+
+    sure: tuple[Shard, ...] = ()
+    possible: tuple[Shard, ...] = ()
+
+
+@runtime_checkable
+class Staged(Protocol):
+    """An experiment in several stages that can tell what is ahead."""
+
+    def outlook(self, stored: Lookup) -> Outlook:
+        """What comes after `pending(stored)`."""
+
+
 def seed_blocks(seeds: int, per_shard: int) -> list[tuple[int, int]]:
     """`seeds` cut into blocks (first, count) of about `per_shard`, none smaller than two (unless there is one
     seed).
 
     A batch of one row takes other kernels than a batch of many, so a lone last seed joins the block before
     it.
+
+    Raises:
+        ValueError: without seeds, or for shards of fewer than two.
     """
     if seeds < 1 or per_shard < 2:
         raise ValueError(f"need seeds >= 1 and per_shard >= 2, got {seeds} and {per_shard}")

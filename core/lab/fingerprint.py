@@ -3,8 +3,8 @@ its own.
 
 It covers what moves numbers: the lab's training and measuring, and what the study's module imports,
 directly or not, of its own package and of `core`; of the study's own module everything but its prose, its
-verdict, its tables and its figures. Modules named `*_figures` and `*_verdict` do not count, nor do comments,
-docstrings and layout.
+verdict, its tables, its figures and its films. Modules named `*_figures`, `*_films` and `*_verdict` do not
+count, nor do comments, docstrings and layout.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import ast
 import hashlib
 import importlib
 import importlib.util
+import threading
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -20,9 +21,26 @@ from pathlib import Path
 from core.lab.study import Study
 
 _ROOTS = ("core.lab.experiment", "core.lab.measurement", "core.lab.sweep")
-_TELLING = frozenset(f"core.lab.{name}" for name in ("errors", "progress", "study", "tables", "verdict"))
+_TELLING = frozenset(
+    f"core.lab.{name}"
+    for name in (
+        "errors",
+        "films",
+        "frames",
+        "notebook",
+        "progress",
+        "study",
+        "tables",
+        "tuning.show",
+        "verdict",
+    )
+)
 """What says and shows results, and computes none."""
+_SHOWING = frozenset(("to_pandas", "_repr_html_"))
+"""Methods that do the same."""
 _ALWAYS = ("torch", "numpy")
+_PARSING = threading.Lock()
+"""CPython counts the depth of a syntax tree in one place for all threads, and trips over two at once."""
 
 
 def _strip(tree: ast.Module, without: frozenset[str]) -> str:
@@ -33,15 +51,22 @@ def _strip(tree: ast.Module, without: frozenset[str]) -> str:
         names |= {getattr(node, "name", "")}
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
             names.add(node.target.id)
-        if not names & without:
+        if not names & without and not _fetches_prose(node):
             kept.append(node)
     tree.body = kept
     for parent in ast.walk(tree):
         body = getattr(parent, "body", None)
         if isinstance(body, list):
             # Docstrings, and strings below an attribute: nothing is computed from either.
-            parent.body = [x for x in body if not _is_string(x)]  # type: ignore[attr-defined]
+            parent.body = [  # type: ignore[attr-defined]
+                x for x in body if not _is_string(x) and getattr(x, "name", "") not in _SHOWING
+            ]
     return ast.dump(tree)
+
+
+def _fetches_prose(node: ast.stmt) -> bool:
+    """A name fetched from a module that only shows or judges: no result becomes stale with it."""
+    return isinstance(node, ast.ImportFrom) and not node.level and not _computes(node.module or "")
 
 
 def _is_string(node: ast.stmt) -> bool:
@@ -80,7 +105,7 @@ def _file(module: str) -> Path | None:
 
 def _computes(module: str) -> bool:
     telling = module in _TELLING or f"{module}.".startswith("core.lab.figures.")
-    return not telling and not module.endswith(("_figures", "_verdict"))
+    return not telling and not module.endswith(("_figures", "_verdict", "_films"))
 
 
 @cache
@@ -120,8 +145,15 @@ def code_digest(study: Study, module: str) -> str:
     Raises:
         OSError: if a source file cannot be read.
     """
+    with _PARSING:
+        return _code_digest(study, module)
+
+
+def _code_digest(study: Study, module: str) -> str:
     own = Path(importlib.import_module(module).__file__ or "")
-    prose = (*(f.draw for f in study.figures), study.judge, study.tables)
+    drawn = [f.draw for f in study.figures]
+    filmed = [f.draw for f in study.films]
+    prose = (*drawn, *filmed, study.judge, study.tables, study.surprise)
     drawing = {getattr(f, "__name__", "") for f in prose} - {""} | {"STUDY"}
     digests = [f"{name}:{_file_digest(path)}" for name, path in sorted(_computing(module).items())]
     digests.append(f"study:{_file_digest(own, frozenset(drawing))}")

@@ -39,6 +39,9 @@ class Measurement:
         seeds: rows a cell, at least two.
         seeds_per_shard: rows a shard; part of the plan, never of the machine.
         cost: relative cost of one row, for the estimate of the time left.
+
+    Raises:
+        VhatError: for fewer than two seeds, or without cells.
     """
 
     name: str
@@ -83,7 +86,11 @@ class Measurement:
         }
 
     def result(self, stored: Lookup) -> MeasurementResult:
-        """All cells with their arrays, seeds joined on the first axis."""
+        """All cells with their arrays, seeds joined on the first axis.
+
+        Raises:
+            VhatError: if a shard is not stored.
+        """
         blocks: dict[int, list[Payload]] = {}
         for number, spec in self._specs():
             payload = stored(spec)
@@ -122,3 +129,9 @@ class MeasurementResult:
         if len(found.cells) != 1:
             raise KeyError(f"{len(found.cells)} cells match {match}, not one")
         return found.arrays[0]
+
+    def to_pandas(self) -> Any:
+        """All arrays as a pandas `DataFrame`, one value a row: see `core.lab.frames.measurement_frame`."""
+        from core.lab.frames import measurement_frame
+
+        return measurement_frame(self)

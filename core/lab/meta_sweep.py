@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from core.lab.errors import VhatError
-from core.lab.experiment import Array, Lookup, Payload, Shard, Spec, seed_blocks
+from core.lab.experiment import Array, Lookup, Outlook, Payload, Shard, Spec, seed_blocks
 from core.lab.meta import Adaptation, MetaLearned, TaskFamily, errors_along, meta_train
 from core.lab.random import Keys
 from core.lab.stats import centre
@@ -119,6 +119,9 @@ class MetaSweep:
         seeds_per_shard: part of the plan, never of the machine.
         widen: how many times a grid of more than one point may grow by one point on the side of a best point
             on its edge; a grid of one point stays.
+
+    Raises:
+        VhatError: for fewer than two seeds of a kind, or judged after more steps than are followed.
     """
 
     name: str
@@ -210,14 +213,32 @@ class MetaSweep:
                 if tuned is not None:
                     specs = self._specs("report", regime, variant, [tuned.best])
                 needed += [spec for spec in specs if stored(spec) is None]
-        return [
-            Shard(
-                s,
-                f"{s['stage']} {s['variant']}, {s['regime']}",
-                self._cost(s) * len(s["points"]) * s["seeds"],
-            )
-            for s in needed
-        ]
+        return self._shards(needed)
+
+    def _shards(self, specs: Iterable[Spec]) -> list[Shard]:
+        return [Shard(s, f"{s['stage']} {s['variant']}, {s['regime']}", self._cost(s)) for s in specs]
+
+    def outlook(self, stored: Lookup) -> Outlook:
+        """For variants that are still being tuned: the outer rates while it is the inner one's turn, and the
+        reports; and a point more on each grid in every round."""
+        inner, outer = self.inner.values(), self.outer.values()
+        middle = outer[len(outer) // 2]
+        sure: list[Spec] = []
+        possible: list[Spec] = []
+        for regime in self.regimes:
+            for variant in self.variants:
+                missing, tuned = self._tune(regime, variant, stored)
+                if tuned is not None:
+                    continue
+                trained = variant.training != "none"
+                others = [(inner[0], rate) for rate in outer if rate != middle]
+                if trained and others and any(p[1] == middle for s in missing for p in s["points"]):
+                    sure += self._specs("tune", regime, variant, others)
+                sure += self._specs("report", regime, variant, [(inner[0], middle)])
+                grids = [self.inner, self.outer] if trained else [self.inner]
+                for _ in range(self.widen * sum(len(g.values()) > 1 for g in grids)):
+                    possible += self._specs("tune", regime, variant, [(inner[0], middle)])
+        return Outlook(tuple(self._shards(sure)), tuple(self._shards(possible)))
 
     def _cost(self, spec: Spec) -> float:
         """About proportional to the time: task-steps, weighed by how they are differentiated."""

@@ -1,74 +1,166 @@
-"""What a plan will take: replicas, shards, processor time from one measured shard, memory."""
+"""What a plan will take: replicas, shards, processor time from measured shards, memory.
+
+Shards of one label are of a kind: one of each is measured, as long as there is patience for it. Those that
+are pending are kept, so that measuring is work done. What follows from them (`core.lab.experiment.Outlook`)
+is measured on stand-ins, whose results are thrown away.
+"""
 
 from __future__ import annotations
 
+import importlib
 import resource
 import sys
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import BrokenExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from core.lab.engines import Done, compute_by_name, one_process_a_shard
+from core.lab.engines import Done, WorkerDied, compute_by_name, processes
 from core.lab.errors import VhatError
-from core.lab.experiment import Experiment, Shard, Spec
+from core.lab.experiment import Experiment, Outlook, Shard, Spec, Staged
+from core.lab.fingerprint import code_digest
 from core.lab.registry import Registered
 from core.lab.runner import Job, ShardFailed, job_of
-from core.lab.store import Store
+from core.lab.store import Store, encode
 from core.lab.study import Plan, Table
 from core.lab.tables import number
 
+PATIENCE = 60.0
+"""Seconds after which no further kind of shard is measured; one of each experiment is in any case."""
 _RSS = 1 if sys.platform == "darwin" else 1024
 """Bytes in the unit of `ru_maxrss`."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """An experiment's next stage.
+    """What an experiment takes from now on.
 
     Attributes:
         experiment: its name.
-        shards, replicas: that are not stored.
-        seconds: of processor time for all of them, by the cost of the one that was measured.
-        memory: bytes at the peak of a process of its own that computed that shard.
+        shards, replicas: pending, and sure to follow.
+        seconds: of processor time for these.
+        wider: seconds that growing grids may add, at most.
+        longest: seconds of the longest shard: no number of workers is faster.
+        memory: bytes at the peak of the process that computed what was measured, this experiment's and those
+            before it: a worker takes shards of all.
+        measured: how many kinds of shard were measured, of how many.
     """
 
     experiment: str
     shards: int
     replicas: int
     seconds: float = 0.0
+    wider: float = 0.0
+    longest: float = 0.0
     memory: float = 0.0
+    measured: tuple[int, int] = (0, 0)
 
 
-def measured(module: str, plan: Plan, experiment: str, spec: Spec, device: str) -> tuple[Done, float]:
-    """A shard's result, and the peak of this process's memory in bytes."""
-    done = compute_by_name(module, plan, experiment, spec, device)
-    return done, float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * _RSS
+@dataclass(frozen=True)
+class Measured:
+    """A shard's result; what it took of the processor (on an accelerator: of time), in seconds; and the peak
+    of its process's memory until then, in bytes."""
+
+    done: Done
+    seconds: float
+    memory: float
 
 
-def estimates(registered: Registered, plan: Plan, store: Store, *, device: str = "cpu") -> list[Estimate]:
-    """Measure one shard of each experiment, the cheapest that is pending, and keep its result.
+def measured(module: str, plan: Plan, experiment: str, spec: Spec, device: str, code: str) -> Measured:
+    """Compute a shard and see what it takes: of the processor, since other processes may use it too."""
+    # The first shard of a process is not to pay for imports.
+    code_digest(importlib.import_module(module).STUDY, module)
+    start = time.process_time()
+    done = compute_by_name(module, plan, experiment, spec, device, code)
+    seconds = time.process_time() - start if device == "cpu" else done.seconds
+    return Measured(done, seconds, float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * _RSS)
+
+
+Measure = Callable[[Shard], Measured]
+
+
+def estimates(
+    registered: Registered, plan: Plan, store: Store, *, device: str = "cpu", patience: float = PATIENCE
+) -> list[Estimate]:
+    """Measure shards of each experiment, and keep the results of those that are pending.
 
     Raises:
-        ShardFailed: if it fails.
+        ShardFailed: if one fails.
+        WorkerDied: if its process dies.
     """
     job = job_of(registered, plan, store, device=device)
-    return [_estimate(registered, plan, job, experiment, device) for experiment in job.experiments]
+    code = code_digest(registered.study, registered.module)
+    deadline = time.monotonic() + patience
+    with processes(1) as executor:
+
+        def measure(name: str, shard: Shard) -> Measured:
+            call = executor.submit(measured, registered.module, plan, name, shard.spec, device, code)
+            return _checked(call.result, job, shard)
+
+        return [_estimate(job, e, partial(measure, e.name), deadline) for e in job.experiments]
 
 
-def _estimate(registered: Registered, plan: Plan, job: Job, experiment: Experiment, device: str) -> Estimate:
+def _checked(result: Callable[[], Measured], job: Job, shard: Shard) -> Measured:
+    try:
+        found = result()
+    except BrokenExecutor as error:
+        raise WorkerDied(
+            f"{job.study_id} ({shard.label}): the process that measured it died, perhaps for want of memory"
+        ) from error
+    if found.done.payload is None:
+        raise ShardFailed(f"{job.study_id} ({shard.label}): {found.done.error}", found.done.trace)
+    return found
+
+
+def _estimate(job: Job, experiment: Experiment, measure: Measure, deadline: float) -> Estimate:
     waiting = experiment.pending(job.view)
-    replicas = sum(_replicas(s) for s in waiting)
-    if not waiting:
+    ahead = experiment.outlook(job.view) if isinstance(experiment, Staged) else Outlook()
+    known = [*waiting, *ahead.sure]
+    if not known:
         return Estimate(experiment.name, 0, 0)
-    shard = min(waiting, key=lambda s: s.cost)
-    with one_process_a_shard() as executor:
-        done, memory = executor.submit(
-            measured, registered.module, plan, experiment.name, shard.spec, device
-        ).result()
-    if done.payload is None:
-        raise ShardFailed(f"{job.study_id} ({shard.label}): {done.error}", done.trace)
-    job.view.put(shard.spec, done)
-    seconds = done.seconds * sum(s.cost for s in waiting) / shard.cost
-    return Estimate(experiment.name, len(waiting), replicas, seconds, memory)
+    kinds = _cheapest_first(waiting) | _cheapest_first(ahead.sure)
+    rates: dict[str, float] = {}
+    memory = 0.0
+    for label, shard in kinds.items():
+        if rates and time.monotonic() > deadline:
+            break
+        found = measure(shard)
+        memory = found.memory
+        start = time.process_time()
+        if shard in waiting:
+            job.view.put(shard.spec, found.done)
+        elif found.done.payload is not None:
+            encode(found.done.payload)
+        # Small shards take less than it takes to keep them.
+        rates[label] = (found.seconds + time.process_time() - start) / shard.cost
+    mean = sum(rates.values()) / len(rates)
+
+    def seconds(shard: Shard) -> float:
+        return rates.get(shard.label, mean) * shard.cost
+
+    return Estimate(
+        experiment.name,
+        len(known),
+        sum(map(_replicas, known)),
+        sum(map(seconds, known)),
+        sum(map(seconds, ahead.possible)),
+        max(map(seconds, known)),
+        memory,
+        (len(rates), len(kinds)),
+    )
+
+
+def _cheapest_first(shards: Iterable[Shard]) -> dict[str, Shard]:
+    """The cheapest shard of each kind; first those kinds of which there is most."""
+    total: dict[str, float] = {}
+    cheapest: dict[str, Shard] = {}
+    for shard in shards:
+        total[shard.label] = total.get(shard.label, 0.0) + shard.cost
+        if shard.label not in cheapest or shard.cost < cheapest[shard.label].cost:
+            cheapest[shard.label] = shard
+    return {label: cheapest[label] for label in sorted(total, key=lambda k: -total[k])}
 
 
 def _replicas(shard: Shard) -> int:
@@ -88,23 +180,47 @@ def plan_table(registered: Registered, plan: Plan, out: Path, found: list[Estima
             f"nothing is pending: the {plan.name} plan of {registered.study.id!r} is complete in {out}; "
             f"vhat show {registered.study.id}"
         )
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (
             e.experiment,
             str(e.replicas),
             str(e.shards),
-            number(e.seconds / 3600, 2) if e.shards else "done",
+            *((_time(e.seconds), _time(e.wider), _time(e.longest)) if e.shards else ("done", "", "")),
             f"{e.memory / 2**20:.0f} MiB" if e.shards else "",
         )
         for e in found
     ]
-    total = sum(e.seconds for e in found) / 3600
+    times = [_time(sum(values)) for values in ([e.seconds for e in found], [e.wider for e in found])]
     rows.append(
-        ("all", str(sum(e.replicas for e in found)), str(sum(e.shards for e in found)), number(total, 2), "")
+        (
+            "all",
+            str(sum(e.replicas for e in found)),
+            str(sum(e.shards for e in found)),
+            *times,
+            _time(max(e.longest for e in found)),
+            f"{max(e.memory for e in found) / 2**20:.0f} MiB",
+        )
     )
+    kinds = [sum(e.measured[i] for e in found) for i in (0, 1)]
     return Table(
-        f"{registered.study.id}, {plan.name} plan: what is pending now, from one measured shard each (its "
-        "result is kept). What follows from tuning, wider grids and reporting seeds, comes to this.",
-        ("experiment", "replicas", "shards", "CPU hours", "memory a process"),
+        f"{registered.study.id}, {plan.name} plan: what is not stored yet, tuning and reports. Time is of "
+        f"one core, from one shard of {kinds[0]} of {kinds[1]} kinds, measured now (results that are needed "
+        "are kept). Where a best learning rate lies on the edge of its grid the grid grows: that may add "
+        "what the fifth column says, at most. No cluster is faster than the longest shard of each stage.",
+        (
+            "experiment",
+            "replicas",
+            "shards",
+            "CPU time",
+            "wider grids, at most",
+            "longest shard",
+            "memory a process",
+        ),
         tuple(rows),
     )
+
+
+def _time(seconds: float) -> str:
+    length, unit = next((x for x in ((3600.0, "h"), (60.0, "min")) if seconds >= 1.5 * x[0]), (1.0, "s"))
+    value = seconds / length
+    return f"{value:.0f} {unit}" if value >= 10 else f"{number(value, 2)} {unit}"

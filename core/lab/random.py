@@ -86,6 +86,7 @@ class Keys:
 
     @property
     def device(self) -> torch.device:
+        """Where the keys lie."""
         return self.words.device
 
     def rows(self, rows: Tensor | slice) -> Keys:
@@ -157,7 +158,11 @@ class Keys:
         return self.spread(both[:, :n].to(dtype).reshape(-1, *shape))
 
     def integers(self, high: int, *shape: int) -> Tensor:
-        """int64 `[R, *shape]`, uniform on {0, ..., high - 1} (bias below high * 2^-52)."""
+        """int64 `[R, *shape]`, uniform on {0, ..., high - 1} (bias below high * 2^-52).
+
+        Raises:
+            ValueError: for a `high` below 1.
+        """
         if high < 1:
             raise ValueError(f"integers need high >= 1, got {high}")
         return self.spread(self._unit(*shape).mul_(high).to(torch.int64).clamp_(max=high - 1))

@@ -24,6 +24,9 @@ class Recording:
         state: names of state tensors of the rule to keep at the end (`exp_avg_sq`, ...), `[R, D]`, NaN for a
             variant whose rule has none of that name.
         tuning_points: `points` of the tuning stage; None for the same.
+
+    Raises:
+        ValueError: for fewer than one point, or a spacing of another name.
     """
 
     points: int = 50

@@ -9,7 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from core.lab.engines import Done, compute, compute_by_name
+from core.lab.engines import Done, WorkerDied, compute, compute_by_name
 from core.lab.errors import StoreError, VhatError
 from core.lab.experiment import Experiment, Payload, Shard, Spec
 from core.lab.fingerprint import code_digest
@@ -21,6 +21,8 @@ from core.lab.study import Plan, Results
 
 _POLL = 0.2
 """Seconds between two looks at what another process computes."""
+_LOOK = 1.0
+"""Seconds between two looks at how wide the engine is."""
 
 
 class ShardFailed(VhatError):
@@ -29,10 +31,6 @@ class ShardFailed(VhatError):
     def __init__(self, message: str, trace: str) -> None:
         super().__init__(message)
         self.trace = trace
-
-
-class WorkerDied(VhatError):
-    """A worker process is gone."""
 
 
 @dataclass
@@ -102,10 +100,11 @@ def job_of(registered: Registered, plan: Plan, store: Store, *, device: str = "c
     """The job of a registered study: any process can find it by its module's name."""
     study, module = registered.study, registered.module
     # Results on another kind of device are close, not the same bits: they are kept apart.
-    code = code_digest(study, module) + ("" if device == "cpu" else f"@{device}")
+    digest = code_digest(study, module)
+    code = digest + ("" if device == "cpu" else f"@{device}")
 
     def send(executor: Executor, experiment: Experiment, spec: Spec) -> Future[Done]:
-        return executor.submit(compute_by_name, module, plan, experiment.name, spec, device)
+        return executor.submit(compute_by_name, module, plan, experiment.name, spec, device, digest)
 
     return Job(study.id, plan, study.experiments(plan), StoredView(store, study.id, code), send)
 
@@ -145,8 +144,12 @@ class _Stage:
         return sum(s.cost for s in self.waiting)
 
 
-def run_jobs(jobs: Sequence[Job], executor: Executor, width: int, progress: Progress) -> None:
+def run_jobs(
+    jobs: Sequence[Job], executor: Executor, width: int | Callable[[], int], progress: Progress
+) -> None:
     """Compute everything that is pending, `width` shards at a time, storing each as it is done.
+
+    Where the width changes while the run goes on it is a function, asked now and then.
 
     All studies run side by side, so that one study's last shard does not keep the other workers waiting.
     Other processes may do the same on the same store: each shard is computed by one of them, and all of them
@@ -154,12 +157,11 @@ def run_jobs(jobs: Sequence[Job], executor: Executor, width: int, progress: Prog
 
     Raises:
         ShardFailed: when a shard fails; what was stored before is kept.
-        WorkerDied: when a worker process dies; the same.
+        WorkerDied: when a worker process dies, or a cluster is lost; the same.
     """
+    stages = [_Stage(job, e) for job in jobs for e in job.experiments]
     with _released(jobs):
-        _Run(
-            [_Stage(job, e) for job in jobs for e in job.experiments], executor, width, progress
-        ).to_its_end()
+        _Run(stages, executor, width if callable(width) else lambda: width, progress).to_its_end()
 
 
 @contextmanager
@@ -179,7 +181,7 @@ class _Run:
 
     stages: list[_Stage]
     executor: Executor
-    width: int
+    width: Callable[[], int]
     progress: Progress
     running: dict[Future[Done], tuple[_Stage, Shard]] = field(default_factory=dict)
     named: set[str] = field(default_factory=set)
@@ -189,11 +191,13 @@ class _Run:
         while True:
             for stage in self.stages:
                 self.progress.expect(stage.look())
-            while len(self.running) < self.width and (ready := _next(self.stages)) is not None:
+            width = self.width()
+            while len(self.running) < width and (ready := _next(self.stages)) is not None:
                 self._hand_out(ready)
             polling = any(s.elsewhere for s in self.stages)
             if self.running:
-                done = wait(self.running, _POLL if polling else None, return_when=FIRST_COMPLETED).done
+                patience = _POLL if polling else _LOOK
+                done = wait(self.running, patience, return_when=FIRST_COMPLETED).done
                 self._keep_all(done)
             elif polling:
                 time.sleep(_POLL)
@@ -227,7 +231,9 @@ class _Run:
             stage.in_flight -= 1
             try:
                 _keep(future, stage.job, shard)
-            except (ShardFailed, WorkerDied) as failure:
+            except StoreError:
+                raise
+            except VhatError as failure:
                 # What was finished beside it is kept first.
                 failures.append(failure)
                 continue

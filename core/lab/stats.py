@@ -9,6 +9,7 @@ Intervals are deterministic: the resampling is seeded by the data's own length, 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Literal, cast
 
 import numpy as np
@@ -37,7 +38,7 @@ _CENTRES: dict[str, Callable[..., Array]] = {"iqm": _iqm, "median": np.median, "
 
 
 def centre(values: Array, how: Centre = "iqm") -> float:
-    """The interquartile mean, median or mean of finite or infinite values.
+    """The interquartile mean, median or mean of finite or infinite values `[n]`.
 
     Raises:
         ValueError: without values, or with one that is not a number.
@@ -56,8 +57,15 @@ def _generator(*sizes: int) -> np.random.Generator:
 
 def _resampled(strata: Sequence[Array], resamples: int) -> Array:
     """`[resamples, n]`: each stratum resampled by itself, laid side by side."""
-    rng = _generator(*(len(s) for s in strata))
-    return np.concatenate([s[rng.integers(0, len(s), (resamples, len(s)))] for s in strata], axis=1)
+    drawn = _draws(tuple(len(s) for s in strata), resamples)
+    return np.concatenate([s[index] for s, index in zip(strata, drawn, strict=True)], axis=1)
+
+
+@lru_cache(maxsize=64)
+def _draws(sizes: tuple[int, ...], resamples: int) -> tuple[Array, ...]:
+    """Indices `[resamples, n]` into strata of these sizes; they depend on nothing else."""
+    rng = _generator(*sizes)
+    return tuple(rng.integers(0, n, (resamples, n)) for n in sizes)
 
 
 def _percentiles(samples: Array, level: float) -> tuple[float, float]:
@@ -75,7 +83,7 @@ def interval(
     """A centre with its stratified percentile-bootstrap interval.
 
     Args:
-        values: one sample, or a sequence of samples (strata: tasks, regimes) that are resampled each by
+        values: one sample `[n]`, or a sequence of samples (strata: tasks, regimes) that are resampled each by
             itself.
         how: `iqm`, `median` or `mean`.
 
@@ -98,7 +106,7 @@ def interval(
 
 
 def differences(a: Array, b: Array) -> Array:
-    """a - b pair by pair; 0 where both failed alike, plus or minus infinity where one failed.
+    """a - b pair by pair, each `[n]`; 0 where both failed alike, plus or minus infinity where one failed.
 
     Raises:
         ValueError: if the samples are not paired.
@@ -113,7 +121,7 @@ def differences(a: Array, b: Array) -> Array:
 def paired_difference(
     a: Array, b: Array, how: Centre = "iqm", *, level: float = LEVEL, resamples: int = RESAMPLES
 ) -> Interval:
-    """The centre of a - b over pairs (same seed, same randomness), with its bootstrap interval.
+    """The centre of a - b over pairs (`[n]` each; same seed, same randomness), with its bootstrap interval.
 
     A pair in which both failed differs by nothing; a pair in which one failed differs by plus or minus
     infinity.
@@ -125,8 +133,8 @@ def paired_difference(
 
 
 def ratio(a: Array, b: Array, how: Centre = "iqm", *, level: float = LEVEL) -> Interval:
-    """The centre of a / b over pairs, taken in logarithms, with its interval; failures (infinite) lose to all
-    others.
+    """The centre of a / b over pairs (`[n]` each), taken in logarithms, with its interval; failures
+    (infinite) lose to all others.
 
     A pair in which both failed has ratio 1.
     """
@@ -139,8 +147,8 @@ def ratio(a: Array, b: Array, how: Centre = "iqm", *, level: float = LEVEL) -> I
 def probability_of_improvement(
     a: Array, b: Array, *, level: float = LEVEL, resamples: int = RESAMPLES
 ) -> Interval:
-    """P(a < b) + P(a = b) / 2 for independent draws of a and b (lower is better), with its bootstrap
-    interval.
+    """P(a < b) + P(a = b) / 2 for independent draws of a `[n]` and b `[m]` (lower is better), with its
+    bootstrap interval.
 
     Defined also when replicas failed: an infinite value loses to every finite one and ties with another.
 
@@ -155,14 +163,19 @@ def probability_of_improvement(
     rows = rng.integers(0, len(a), (resamples, len(a)))
     columns = rng.integers(0, len(b), (resamples, len(b)))
     # Mean over resampled rows and columns, as counts: one product instead of `resamples` gathers.
-    row_weight = np.stack([np.bincount(r, minlength=len(a)) for r in rows]) / len(a)
-    column_weight = np.stack([np.bincount(c, minlength=len(b)) for c in columns]) / len(b)
-    samples = np.einsum("ri,ij,rj->r", row_weight, wins, column_weight, optimize=True)
+    samples = np.einsum("ri,ij,rj->r", _shares(rows, len(a)), wins, _shares(columns, len(b)), optimize=True)
     return (float(wins.mean()), *_percentiles(samples, level))
 
 
+def _shares(drawn: Array, size: int) -> Array:
+    """`[resamples, size]`: how often each index was drawn in each row of `[resamples, size]`, over `size`."""
+    offset = size * np.arange(len(drawn))[:, None]
+    counts = np.bincount((drawn + offset).ravel(), minlength=len(drawn) * size)
+    return cast("Array", counts.reshape(len(drawn), size) / size)
+
+
 def proportion(events: Array, *, level: float = LEVEL) -> Interval:
-    """A share with its Wilson (1927) interval, which is right also at 0 and 1."""
+    """The share of true `events` `[n]` with its Wilson (1927) interval, which is right also at 0 and 1."""
     count, total = int(np.sum(events)), len(events)
     ci = scipy_stats.binomtest(count, total).proportion_ci(level, method="wilson")
     return count / total, float(ci.low), float(ci.high)
@@ -190,12 +203,13 @@ def spearman(a: Array, b: Array) -> Array:
 
 
 def adjusted(p_values: Array, *, method: Literal["bh", "by"] = "by") -> Array:
-    """P-values with false discovery controlled (Benjamini and Yekutieli 2001: any dependence), by scipy."""
+    """P-values `[n]` with false discovery controlled (Benjamini and Yekutieli 2001: any dependence), by
+    scipy."""
     return np.asarray(scipy_stats.false_discovery_control(np.asarray(p_values), method=method))
 
 
 def sign_flip_p(difference: Array, *, resamples: int = 9999) -> float:
-    """Two-sided p-value of paired differences by random sign flips (scipy's permutation test), for many
+    """Two-sided p-value of paired differences `[n]` by random sign flips (scipy's permutation test), for many
     comparisons."""
     values = np.asarray(difference, dtype=np.float64)
     result = scipy_stats.permutation_test(

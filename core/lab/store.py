@@ -23,7 +23,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from core.lab.errors import StoreError
+from core.lab.errors import StoreError, one_line
 from core.lab.experiment import Payload, Spec
 from core.lab.owner import is_alive, this_process
 
@@ -44,6 +44,7 @@ _CLAIMS = """CREATE TABLE claims (
     address TEXT PRIMARY KEY,
     owner TEXT NOT NULL
 ) WITHOUT ROWID"""
+_ROWS = "SELECT address, study, spec, code, seconds, payload, digest FROM shards"
 _TABLES = {"shards": _TABLE, "claims": _CLAIMS}
 # sqlite quotes what it found in a damaged file, and Python cannot always read that.
 _ERRORS = (sqlite3.Error, UnicodeDecodeError)
@@ -88,7 +89,7 @@ def encode(payload: Payload) -> bytes:
 
 
 def decode(data: bytes) -> dict[str, np.ndarray]:
-    """The inverse of `encode`."""
+    """The inverse of `encode`: arrays of any shape `[...]` by name."""
     with np.load(io.BytesIO(zlib.decompress(data)), allow_pickle=False) as arrays:
         return {name: arrays[name] for name in arrays.files}
 
@@ -214,7 +215,7 @@ class Store:
                 db.close()
 
     def _set_aside(self, why: str) -> None:
-        why = " ".join(why.split())
+        why = one_line(why)
         number = 1
         while (aside := self.path.with_name(f"{self.path.name}.damaged-{number}")).exists():
             number += 1
@@ -274,7 +275,8 @@ class Store:
             db.execute("DELETE FROM claims WHERE address = ?", (address,))
 
     def get(self, study: str, spec: Spec, code: str) -> dict[str, np.ndarray] | None:
-        """The result of a shard, or None; a row whose digest does not fit is removed and is None."""
+        """The result of a shard, arrays `[...]` by name, or None; a row whose digest does not fit is removed
+        and is None."""
         address = address_of(study, spec, code)
         with self._guarded() as db:
             row = db.execute("SELECT * FROM shards WHERE address = ?", (address,)).fetchone()
@@ -349,3 +351,44 @@ def _is_sound(row: Sequence[Any]) -> bool:
 
 def _is_circumstance(error: Exception) -> bool:
     return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF in _CIRCUMSTANCES
+
+
+@dataclass(frozen=True)
+class Health:
+    """A store's rows, and how many of them have a digest that does not fit."""
+
+    rows: int
+    damaged: int
+
+
+def examine(path: Path) -> Health:
+    """Read every row of a store and compare its digest; nothing is changed or set aside.
+
+    Raises:
+        StoreError: for a file that is no store, or that of another version.
+    """
+    # Without a log nobody has it open: then sqlite need not make files beside it to read it.
+    alone = "" if Path(f"{path}-wal").exists() else "&immutable=1"
+    try:
+        with contextlib.closing(
+            sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro{alone}", uri=True, timeout=_PATIENCE)
+        ) as db:
+            db.text_factory = lambda data: data.decode("utf-8", errors="replace")
+            (version,) = db.execute("PRAGMA user_version").fetchone()
+            if version != SCHEMA:
+                raise StoreError(
+                    f"{path} was written by another version of vhat (schema {version}, not {SCHEMA})"
+                )
+            (state,) = db.execute("PRAGMA quick_check(1)").fetchone()
+            sound, before = [], ""
+            for row in db.execute(_ROWS):
+                # A row out of order would be looked for in vain.
+                sound.append(_is_sound(row) and before < row[0] == _address(*row[1:4]))
+                before = row[0] if sound[-1] else before
+    except _ERRORS as error:
+        raise StoreError(
+            f"{path} cannot be read: {error}; the next run sets aside what is damaged"
+        ) from error
+    if state != "ok":
+        raise StoreError(f"{path} is damaged: {state}; the next run sets it aside")
+    return Health(len(sound), sound.count(False))

@@ -8,10 +8,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from core.lab.errors import VhatError, nearest
 from core.lab.experiment import Experiment
+from core.lab.films import FilmSpec
 from core.lab.measurement import MeasurementResult
 from core.lab.sweep import SweepResult
 from core.lab.verdict import Verdict
@@ -71,6 +72,9 @@ class Results:
         return found
 
 
+Part = Literal["", "controls", "regimes", "learning rates", "learning curves"]
+
+
 @dataclass(frozen=True)
 class FigureSpec:
     """A figure of a study's page.
@@ -80,12 +84,15 @@ class FigureSpec:
         caption: what the reader sees, and how intervals are made.
         alt: what the figure shows, for those who do not see it.
         draw: from stored results to a matplotlib figure (see `core.lab.figures`).
+        part: the part of the page that it belongs to. The report draws learning rates and learning curves of
+            a study's sweeps by itself where no figure of the study is of that part.
     """
 
     name: str
     caption: str
     alt: str
     draw: Callable[[Results], MatplotlibFigure]
+    part: Part = ""
 
 
 @dataclass(frozen=True)
@@ -113,6 +120,11 @@ class Study:
         figures: drawn in this order; the first is the main one.
         tables: beside the findings' table that every page has.
         sceptic: pairs (what a sceptic would ask, our answer).
+        films: moving pictures, below the main figure.
+        mathematics: the shortest that is needed: pairs (formula in LaTeX, what its symbols are), with symbols
+            as in the paper named.
+        would_change: what would change our mind: observations that would turn the verdict.
+        surprise: one sentence from the verdict for the first page, if its own first sentence will not do.
         source: the papers behind it.
         packages: installed packages whose version the results depend on, besides torch and numpy.
         version: raised when the meaning of stored results changes.
@@ -129,6 +141,10 @@ class Study:
     figures: tuple[FigureSpec, ...]
     tables: Callable[[Results], tuple[Table, ...]]
     sceptic: tuple[tuple[str, str], ...]
+    films: tuple[FilmSpec, ...] = ()
+    mathematics: tuple[tuple[str, str], ...] = ()
+    would_change: str = ""
+    surprise: Callable[[Verdict], str] | None = None
     source: str = ""
     packages: tuple[str, ...] = ()
     version: int = 1

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from core.lab.errors import VhatError, nearest
-from core.lab.experiment import Array, Lookup, Payload, Shard, Spec, seed_blocks
+from core.lab.experiment import Array, Lookup, Outlook, Payload, Shard, Spec, seed_blocks
 from core.lab.problem import Problem
 from core.lab.random import Keys
 from core.lab.stats import centre
@@ -68,6 +68,9 @@ class Objective:
         higher: True where more is better.
         across: how seeds are put together when settings are ranked: `iqm`, `median` or `mean`.
         label: as shown on axes and in tables, with its unit.
+
+    Raises:
+        ValueError: for a threshold without a hit or a hit without one, or another word in `at` or `across`.
     """
 
     measure: str
@@ -103,7 +106,7 @@ class Objective:
         return np.where((run.diverged_at >= 0) | np.isnan(value), worst, value)
 
     def losses(self, run: Run) -> Array:
-        """`values`, signed so that lower is better (a hit already is)."""
+        """`values` `[R]`, signed so that lower is better (a hit already is)."""
         return -self.values(run) if self.higher and self.at != "hit" else self.values(run)
 
     def rank(self, run: Run) -> tuple[float, float, float]:
@@ -149,6 +152,10 @@ class Sweep:
         seeds_per_shard: part of the plan, never of the machine.
         widen: how many times a grid may grow by two points on the side of a best point on its edge.
         cost: of one replica-step, relative to other experiments, for the estimate of the time left.
+
+    Raises:
+        VhatError: for no regimes or variants, names that are not their own, no steps, or fewer than two
+            seeds.
     """
 
     name: str
@@ -255,10 +262,34 @@ class Sweep:
         for regime in self.regimes:
             specs, tuned = self._tune_rounds(regime, stored)
             needed += specs or [s for s in self._report_specs(regime, tuned) if stored(s) is None]
+        return self._shards(needed)
+
+    def _shards(self, specs: Iterable[Spec]) -> list[Shard]:
         return [
             Shard(s, f"{s['stage']} {s['regime']}", self.cost * len(s["rows"]) * s["seeds"] * self.steps)
-            for s in needed
+            for s in specs
         ]
+
+    def outlook(self, stored: Lookup) -> Outlook:
+        """The reports of regimes that are still being tuned, whose settings do not change what they take; and
+        grids that grow by two points in every round."""
+        sure: list[Spec] = []
+        possible: list[Spec] = []
+        for regime in self.regimes:
+            if not self._tune_rounds(regime, stored)[0]:
+                continue
+            rows = [row for v in self.variants for row in self._rows(v, v.settings(self._grid(v))[:1])]
+            sure += self._specs("report", regime, rows)
+            for number in range(self.widen):
+                rows = [row for v in self.variants for row in self._rows(v, self._wider(v, number))]
+                possible += self._specs("tune", regime, rows)
+        return Outlook(tuple(self._shards(sure)), tuple(self._shards(possible)))
+
+    def _wider(self, variant: Variant, number: int) -> list[Setting]:
+        """What round `number` of widening would add, if all are on one side."""
+        grid = self._grid(variant)
+        old, new = grid.widened(up=2 * number), grid.widened(up=2 * number + 2)
+        return [s for s in variant.settings(new) if s["lr"] not in old.values()]
 
     def _report_specs(self, regime: Regime, tuned: Mapping[str, Tuned]) -> list[Spec]:
         rows = [row for v in self.variants for row in self._rows(v, [tuned[v.name].best])]
@@ -367,6 +398,12 @@ class SweepResult:
         return self.runs[regime, variant]
 
     def values(self, regime: str, variant: str) -> Array:
-        """The objective of each reporting seed, in its own unit; +-inf where a replica diverged or never
-        hit."""
+        """The objective of each reporting seed `[S]`, in its own unit; +-inf where a replica diverged or
+        never hit."""
         return self.sweep.objective.values(self.run(regime, variant))
+
+    def to_pandas(self) -> Any:
+        """All of it as a pandas `DataFrame`, one value a row: see `core.lab.frames.sweep_frame`."""
+        from core.lab.frames import sweep_frame
+
+        return sweep_frame(self)

@@ -59,9 +59,9 @@ def sweep_table(result: SweepResult, regime: str) -> Table:
         )
     label = objective.label or objective.measure
     return Table(
-        f"{regime}: {_CENTRES[objective.across]} over {result.sweep.reporting_seeds} fresh seeds with 95% "
-        f"bootstrap intervals; tuned on {result.sweep.tuning_seeds} others. p: of the paired difference from "
-        f"{first}, by sign flips, with the false discovery rate controlled over all rows.",
+        f"{regime}, {label}: {_CENTRES[objective.across]} over {result.sweep.reporting_seeds} fresh seeds "
+        f"with 95% bootstrap intervals; tuned on {result.sweep.tuning_seeds} others. p: of the paired "
+        f"difference from {first}, by sign flips, with the false discovery rate controlled over all rows.",
         ("variant", "tuned setting", label, "share failed", f"P(better than {first})", "p"),
         tuple(rows),
     )

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -43,9 +43,9 @@ Method = Literal["hypergradient", "grid", "random"]
 METHODS: tuple[Method, ...] = ("hypergradient", "grid", "random")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Tuned:
-    """What a search found.
+    """What a search found. Printing it says so in a line or two; a notebook shows a table and a figure.
 
     Attributes:
         method: by which it was found.
@@ -83,6 +83,22 @@ class Tuned:
         )
         widen = f"At an end of its range: {', '.join(self.edge)}; give a wider one."
         return (horizon, widen) if self.edge else (horizon,)
+
+    def to_pandas(self) -> Any:
+        """All settings that were tried, as a pandas `DataFrame`: see `core.lab.tuning.show.tuned_frame`."""
+        from core.lab.tuning.show import tuned_frame
+
+        return tuned_frame(self)
+
+    def _repr_html_(self) -> str:
+        from core.lab.notebook import shown
+        from core.lab.tuning.show import tuned_figure, tuned_table
+
+        alt = f"Loss on the tuning seeds of every setting tried, over {', '.join(self.path.settings)}."
+        return shown(tuned_table([self]), tuned_figure(self), alt, self.warnings)
+
+    def __repr__(self) -> str:
+        return str(self)
 
     def __str__(self) -> str:
         setting = ", ".join(f"{name} = {value:.4g}" for name, value in self.best.items())

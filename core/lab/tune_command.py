@@ -6,14 +6,14 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from core.lab.commands import check_device
+from core.lab.engines import check_device
 from core.lab.errors import VhatError, nearest
 from core.lab.own_problem import load_problem
 from core.lab.progress import Bar
-from core.lab.study import Table
-from core.lab.tables import number, setting_text, text_table, with_interval
+from core.lab.tables import text_table
 from core.lab.terminal import say
-from core.lab.tune import METHODS, Method, Tuned, tune
+from core.lab.tune import METHODS, Method, tune
+from core.lab.tuning.show import tuned_table
 from core.optim.rules import RULES
 
 
@@ -70,7 +70,7 @@ def tune_problem(
             )
             for one in chosen
         ]
-    sys.stdout.write(f"{text_table(_table(found, fresh_seeds))}\n")
+    sys.stdout.write(f"{text_table(tuned_table(found))}\n")
     for line in dict.fromkeys(line for one in found for line in one.warnings):
         say(line)
 
@@ -88,24 +88,6 @@ def _not_resumed() -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         raise Stopped("stopped; a search that has not ended keeps nothing") from None
-
-
-def _table(found: Sequence[Tuned], fresh_seeds: int) -> Table:
-    return Table(
-        "",
-        ("method", "best setting", "tuning loss", f"loss on {fresh_seeds} fresh seeds", "cost", "seconds"),
-        tuple(
-            (
-                one.method,
-                setting_text(dict(one.best)),
-                number(one.loss, 4),
-                with_interval(one.interval, 4),
-                f"{one.cost} trainings",
-                f"{one.seconds:.1f}",
-            )
-            for one in found
-        ),
-    )
 
 
 def _usual(rule: str) -> tuple[str, ...]:

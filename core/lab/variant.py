@@ -26,7 +26,11 @@ Schedule = Callable[[int], float | Tensor]
 @dataclass(frozen=True)
 class Grid:
     """Learning rates `10 ** (k / per_decade)` for k = first, ..., last: points that stay the same when it is
-    widened."""
+    widened.
+
+    Raises:
+        ValueError: if it holds no point.
+    """
 
     first: int
     last: int
@@ -81,6 +85,10 @@ class Variant:
         adjust: what is done to the field before the rule sees it; for problems with a differentiable field.
         control: True for a variant that removes the supposed cause.
         note: for a control, what it removes; one phrase.
+
+    Raises:
+        VhatError: for no name, an unknown rule, `lr` outside its grid, or hyperparameters that the rule
+            refuses.
     """
 
     name: str

@@ -29,7 +29,7 @@ class AdamState(NamedTuple):
 def adam_init(
     params: Tensor, *, amsgrad: bool = False, state_dtype: torch.dtype | None = None, **_: object
 ) -> AdamState:
-    """Zero moments."""
+    """Zero moments for parameters `[R, ...]`."""
     return AdamState(
         step=0,
         exp_avg=zeros(params, state_dtype),
@@ -127,8 +127,8 @@ def adam_metric(
     denominator_map: DenominatorMap | None,
     **_: object,
 ) -> Tensor:
-    """The denominator of the step that left this state, in which projections are to be taken (Reddi, Kale
-    and Kumar 2018, their projection in the norm of sqrt(v))."""
+    """The denominator `[R, ...]` of the step that left this state, in which projections are to be taken
+    (Reddi, Kale and Kumar 2018, their projection in the norm of sqrt(v))."""
     v = state.exp_avg_sq if state.max_exp_avg_sq is None else state.max_exp_avg_sq
     mapped = v if denominator_map is None else denominator_map(v)
     return _denominator(mapped, max(state.step, 1), wide(beta2) if bias_correction else None, eps, PURE)

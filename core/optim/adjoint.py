@@ -27,7 +27,7 @@ def advance_in_segments(
     can be taken once.
 
     Args:
-        trajectory, carry, settings: as there.
+        trajectory, carry, settings: as there; tensors are `[R]` or `[R, ...]`.
         steps: T.
         segment: steps in a segment.
     """

@@ -89,7 +89,7 @@ class Bundle:
             slot[name] = view
 
     def gradients(self) -> list[Tensor] | None:
-        """Of all parameters; None if one of them has none."""
+        """Of all parameters, one of any shape `[...]` each; None if one of them has none."""
         found = [g for p in self.params if (g := p.grad) is not None]
         return found if len(found) == len(self.params) else None
 
@@ -104,7 +104,7 @@ class Bundle:
         return same_objects(list(chain.from_iterable(map(dict.values, self.slots))), self.held)
 
     def step(self, gradients: list[Tensor], settings: Mapping[str, Any]) -> None:
-        """One step in place of all parameters by the rule's formula; call under `torch.no_grad()`."""
+        """One step in place of all parameters `[...]` by the rule's formula; call under `torch.no_grad()`."""
         params = self.params
         if any([g.is_sparse for g in gradients]):  # noqa: C419 (faster than a generator)
             gradients = [g.to_dense() for g in gradients]
@@ -120,7 +120,8 @@ class Bundle:
         self._count()
 
     def step_by(self, kernel: Kernel, gradients: list[Tensor], settings: Mapping[str, Any]) -> None:
-        """`step` by a kernel that goes through memory as it lies; where it lies otherwise, by the formula."""
+        """`step` of parameters `[...]` by a kernel that goes through memory as it lies; where it lies
+        otherwise, by the formula."""
         if all([t.is_contiguous() for t in chain(self.params, gradients, self.whole)]):  # noqa: C419
             self.state = self.state._replace(step=self.state.step + 1)
             self._count()
@@ -156,7 +157,8 @@ def make_bundles(
     rule: Rule,
     hyper: Mapping[str, Any],
 ) -> list[Bundle]:
-    """Bundles of parameters that can be stepped as one, going on from the states that `slots` holds.
+    """Bundles of parameters, of any shapes `[...]`, that can be stepped as one, going on from the states that
+    `slots` holds.
 
     A rule that is not elementwise gets all that fit together; for the others large parameters stay alone.
     """

@@ -22,7 +22,7 @@ class DirectionState(NamedTuple):
 def direction_init(
     params: Tensor, *, momentum: Scalar = 0.0, state_dtype: torch.dtype | None = None, **_: object
 ) -> DirectionState:
-    """A zero average if there is momentum."""
+    """A zero average of gradients `[R, ...]` if there is momentum."""
     return DirectionState(0, zeros(params, state_dtype) if is_active(momentum) else None)
 
 

@@ -16,7 +16,7 @@ _ARGUMENTS = ("lr", "beta1", "beta2", "eps", "weight_decay", "amsgrad", "maximiz
 
 
 def is_available(params: Tensor) -> bool:
-    """Whether this torch has the kernels for tensors like `params`."""
+    """Whether this torch has the kernels for tensors like `params`, of any shape `[...]`."""
     has_kernels = all(hasattr(torch, name) for name in _KERNELS.values())
     return has_kernels and params.is_floating_point() and params.device.type in ("cpu", "cuda")
 
@@ -30,7 +30,7 @@ def fused_adam_(
     """One step in place of contiguous tensors; hyperparameters are floats.
 
     Args:
-        params, grads: in pairs of one shape.
+        params, grads: in pairs of one shape `[...]`.
         pieces: of the state: `exp_avg`, `exp_avg_sq`, `max_exp_avg_sq` for AMSGrad, and `step`, the number of
             the step that is taken.
     """

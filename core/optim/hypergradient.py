@@ -64,7 +64,7 @@ def hypergradients(
     """Derivatives of the final (or summed) loss of R trainings.
 
     Args:
-        objective, rule, params, hyper, steps: as of `unroll`.
+        objective, rule, params `[R, D]`, hyper, steps: as of `unroll`.
         schedule, state, summed, first_order, cut_state: as of `unroll`.
         over: what to differentiate by: `lr`, numeric hyperparameters of the rule, parameters of the schedule
             as `schedule.end` or `schedule.after.end`, and `params` for the start. Numbers are taken as one

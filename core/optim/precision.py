@@ -15,7 +15,8 @@ P = ParamSpec("P")
 def in_state_precision(
     formula: Callable[Concatenate[Tensor, Tensor, State, P], tuple[Tensor, State]],
 ) -> Callable[Concatenate[Tensor, Tensor, State, P], tuple[Tensor, State]]:
-    """Let `formula` see parameters and gradients in the type of the state, and round its result once."""
+    """Let `formula` see parameters and gradients `[R, ...]` in the type of the state, and round its result
+    once."""
 
     @wraps(formula)
     def step(

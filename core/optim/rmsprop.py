@@ -29,7 +29,7 @@ def rmsprop_init(
     state_dtype: torch.dtype | None = None,
     **_: object,
 ) -> RMSpropState:
-    """Zero averages and buffer."""
+    """Zero averages and buffer for parameters `[R, ...]`."""
     return RMSpropState(
         step=0,
         square_avg=zeros(params, state_dtype),
@@ -112,7 +112,7 @@ def _denominator(square_avg: Tensor, grad_avg: Tensor | None, eps: Scalar, ops: 
 
 
 def rmsprop_metric(state: RMSpropState, *, eps: Scalar, **_: object) -> Tensor:
-    """The denominator of the step that left this state."""
+    """The denominator `[R, ...]` of the step that left this state."""
     return _denominator(state.square_avg, state.grad_avg, eps, PURE)
 
 

@@ -30,7 +30,11 @@ class _Plan:
 
 
 class RuleOptimizer(torch.optim.Optimizer):
-    """An optimizer over an update rule; subclasses say which rule, and what torch keeps of its state."""
+    """An optimizer over an update rule; subclasses say which rule, and what torch keeps of its state.
+
+    Raises:
+        ValueError: for a switch of torch that it does not have, such as `differentiable=True`.
+    """
 
     rule: ClassVar[Rule]
     counted: ClassVar[bool] = False  # whether torch keeps a `step` for each parameter

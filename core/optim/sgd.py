@@ -22,7 +22,7 @@ class SGDState(NamedTuple):
 def sgd_init(
     params: Tensor, *, momentum: Scalar = 0.0, state_dtype: torch.dtype | None = None, **_: object
 ) -> SGDState:
-    """A zero buffer if there is momentum; the first step replaces it by the first gradient."""
+    """A zero buffer `[R, ...]` if there is momentum; the first step replaces it by the first gradient."""
     return SGDState(0, zeros(params, state_dtype) if is_active(momentum) else None)
 
 

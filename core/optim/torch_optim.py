@@ -24,6 +24,9 @@ class SGD(RuleOptimizer):
     """Gradient descent; arguments as of `torch.optim.SGD`, formula as of `core.optim.sgd`.
 
     Where there is momentum or weight decay sparse gradients are made dense.
+
+    Raises:
+        ValueError: as torch: for values outside their ranges, or Nesterov without momentum or with dampening.
     """
 
     rule = RULES["sgd"]
@@ -126,6 +129,9 @@ class Adam(RuleOptimizer):
     """Adam and AMSGrad; arguments as of `torch.optim.Adam`, formula as of `core.optim.adam`.
 
     Tensor `lr` and `betas` of one element are read as floats, so the arithmetic between them is in float64.
+
+    Raises:
+        ValueError: as torch: for values outside their ranges, or tensors of more than one element.
     """
 
     rule = RULES["adam"]

@@ -64,8 +64,8 @@ class Trajectory:
     cut_state: bool
 
     def advance(self, carry: Carry, settings: Mapping[str, Tensor], first: int, last: int) -> Carry:
-        """The steps first, ..., last - 1; `settings` are the hyperparameters that are tensors, the schedule's
-        among them."""
+        """The steps first, ..., last - 1; `settings` are the hyperparameters that are tensors `[R]`, the
+        schedule's among them."""
         own = {name: value for name, value in settings.items() if not name.startswith(SCHEDULE)}
         hyper: dict[str, Any] = {**self.fixed, **own}
         lr = hyper.pop("lr")
@@ -85,7 +85,11 @@ class Trajectory:
         return Carry(params, state, total)
 
     def loss(self, params: Tensor) -> Tensor:
-        """The objective's loss `[R]`."""
+        """The objective's loss `[R]`.
+
+        Raises:
+            ValueError: if it does not depend differentiably on the parameters.
+        """
         loss = self.objective.loss(params)
         if _has_derivative(params) and not _has_derivative(loss):
             raise ValueError(

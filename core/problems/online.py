@@ -78,7 +78,7 @@ class OnlineLinear:
         return {"x": x, "gap": self.mean * (x - self.best)}
 
     def project(self, params: Tensor) -> Tensor:
-        """Back into [-1, 1]."""
+        """Back into [-1, 1], `[R, D]` to `[R, D]`."""
         return params.clamp(-1.0, 1.0)
 
 

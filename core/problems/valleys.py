@@ -27,7 +27,8 @@ def rosenbrock(x: Tensor) -> tuple[Tensor, Tensor]:
 
     .. math:: \sum_{i<D} 100 (x_{i+1} - x_i^2)^2 + (1 - x_i)^2
 
-    The minimum 0 is at ones; from D = 4 on there is a local one near (-1, 1, ..., 1) (Shang and Qiu 2006).
+    Of points `[R, D]`: the value `[R]` and its gradient `[R, D]`. The minimum 0 is at ones; from D = 4 on
+    there is a local one near (-1, 1, ..., 1) (Shang and Qiu 2006).
     """
     head, tail = x[:, :-1], x[:, 1:]
     across, along = tail - head**2, 1.0 - head
@@ -42,7 +43,8 @@ def beale(x: Tensor) -> tuple[Tensor, Tensor]:
 
     .. math:: (1.5 - x + x y)^2 + (2.25 - x + x y^2)^2 + (2.625 - x + x y^3)^2
 
-    The minimum 0 is at (3, 0.5) in each pair; far plateaus and ravines surround it.
+    Of points `[R, D]`: the value `[R]` and its gradient `[R, D]`. The minimum 0 is at (3, 0.5) in each pair;
+    far plateaus and ravines surround it.
     """
     first, second = x[:, 0::2], x[:, 1::2]
     height = torch.zeros_like(first)
@@ -62,8 +64,9 @@ def logistic_ravine(x: Tensor) -> tuple[Tensor, Tensor]:
 
     .. math:: \log(1 + e^s) - p s + \tfrac{\lambda}{2} \lVert x \rVert^2, \qquad s = a \cdot b, \; x = (a, b)
 
-    with p = 0.8 and lambda = 1e-3. Good fits form the curved surface s = logit(p), along which the penalty
-    leads slowly to the minimum, where a = b and s = logit(p - lambda).
+    Of points `[R, D]`: the value `[R]` and its gradient `[R, D]`; p = 0.8 and lambda = 1e-3.
+    Good fits form the curved surface s = logit(p), along which the penalty leads slowly to the minimum, where
+    a = b and s = logit(p - lambda).
     """
     half = x.shape[1] // 2
     a, b = x[:, :half], x[:, half:]

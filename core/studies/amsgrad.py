@@ -368,6 +368,24 @@ STUDY = Study(
         "height of eruptions, the steps to recover from the outlier, and whether AMSGrad's denominator "
         "shrinks after a spike at step 1, with and without bias correction, stand beside the verdict."
     ),
+    mathematics=(
+        (
+            r"\hat v_t = \max(\hat v_{t-1},\, v_t), \qquad x_{t+1} = x_t - \frac{\eta}{\sqrt "
+            r"t}\,\frac{m_t}{\sqrt{\hat v_t}}",
+            "Reddi, Kale and Kumar 2018, algorithm 2: the denominator never shrinks. Their v̂ is a "
+            "maximum, not a bias correction; torch takes the maximum after it has corrected the bias, "
+            "and then it can shrink.",
+        ),
+        (
+            r"\frac{R_T}{T} = \frac{1}{T}\sum_{t=1}^{T} \left(f_t(x_t) - f_t(x^*)\right)",
+            "The average regret against the best fixed point x*: an algorithm converges if it goes to zero.",
+        ),
+    ),
+    would_change=(
+        "An online problem on which Adam with its usual betas fails at every rate of the grid, or a "
+        "valley in which eruptions cost more than a few learning rates: then the ratchet would be "
+        "worth its price in practice."
+    ),
     plans={
         "tiny": Plan("tiny", steps=200, tuning_seeds=4, reporting_seeds=4, sizes={"valley": 1500}),
         "quick": Plan("quick", steps=2000, tuning_seeds=20, reporting_seeds=20, sizes={"valley": 20_000}),
@@ -392,6 +410,7 @@ STUDY = Study(
             "Four panels. Adam's regret falls from above a half to near zero as its memory passes the gap; "
             "AMSGrad's is low throughout.",
             draw_memory,
+            part="regimes",
         ),
         FigureSpec(
             "valley",

@@ -80,7 +80,8 @@ def relative_variance(stream: Stream, moment: str) -> float:
 
 
 def rms_error(stream: Stream, moment: str, t: Array, *, corrected: bool) -> Array:
-    """The closed form of the root-mean-square relative error after t steps (module docstring)."""
+    """The closed form of the root-mean-square relative error after t steps, `[T]` to `[T]` (module
+    docstring)."""
     beta = BETAS[moment]
     noise = (1 - beta) / (1 + beta) * relative_variance(stream, moment)
     b = beta ** np.asarray(t, dtype=np.float64)
@@ -90,7 +91,7 @@ def rms_error(stream: Stream, moment: str, t: Array, *, corrected: bool) -> Arra
 
 
 def step_factor(t: Array) -> Array:
-    """How many times as long a step without bias correction is, eps apart."""
+    """How many times as long a step without bias correction is, eps apart: `[T]` to `[T]`."""
     t = np.asarray(t, dtype=np.float64)
     factor: Array = (1 - BETAS["m"] ** t) / np.sqrt(1 - BETAS["v"] ** t)
     return factor
@@ -341,6 +342,19 @@ STUDY = Study(
         f"0, 95% interval). Late: after {STEPS} steps correction changes each moment by less than 1%. Soon: "
         f"it does so after {SOON} steps already, our reading of 'a few steps'. Supported if all hold, "
         "refuted if none does, conditional otherwise. Training, all tuned, stands beside the verdict."
+    ),
+    mathematics=(
+        (
+            r"m_t = (1 - \beta)\sum_{s=1}^{t} \beta^{t-s} g_s, \qquad \mathrm{E}[m_t] = (1 - "
+            r"\beta^t)\,\mathrm{E}[g]",
+            "Kingma and Ba 2015, section 3, for a stationary gradient g: dividing by 1 − β^t removes "
+            "the shrinkage, and multiplies the noise by the same factor. The same holds for v with g² "
+            "in place of g.",
+        ),
+    ),
+    would_change=(
+        "A stream on which the corrected moment is worse early on by bias and not by noise, or a "
+        "training in which the uncorrected, larger early steps win at a tuned rate over long runs too."
     ),
     plans={
         "tiny": Plan("tiny", steps=30, tuning_seeds=2, reporting_seeds=4),

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from core.lab import figures, stats
 from core.lab.experiment import Array, Experiment
+from core.lab.films import Film, FilmSpec, Trail, every
 from core.lab.random import Keys
 from core.lab.run import Recording, Run
 from core.lab.study import FigureSpec, Plan, Results, Study, Table
@@ -42,6 +43,7 @@ VARIANTS = (
     Variant("Normalised descent", "normalized_sgd", control=True, note="removes the gradient's length only"),
 )
 GRID = Grid.between(1e-3, 1.0, per_decade=4)
+DRAWN = ("Gradient descent", "Momentum", "Adam, shared v", "Adam")
 STRAIGHTER = "Adam's way is straighter than gradient descent's, both tuned"
 
 
@@ -158,24 +160,57 @@ def _landscape(settings: Mapping[str, Any]) -> Callable[[Array, Array], Array]:
     return height
 
 
+def way_of(run: Run, row: int) -> Array:
+    """`[T, 2]`: a replica's way to the tolerance, all of it where it does not get there."""
+    assert run.path is not None
+    hit = int(run.hits["gap"][row])
+    return np.asarray(run.path[row, : hit + 1 if hit >= 0 else None])
+
+
+def between_the_walls(run: Run, degrees: float) -> int:
+    """The replica whose start lies most nearly halfway between the canyon's floor and its steepest slope."""
+    assert run.path is not None
+    start = run.path[:, 0] @ np.exp(1j * np.deg2rad([-degrees, 90.0 - degrees]))
+    return int(np.argmin(np.abs(np.abs(start.real) - np.abs(start.imag))))
+
+
 def draw_paths(results: Results) -> Figure:
     """Paths of the first reporting seed through the canyon, both orientations."""
     figure, panels = figures.new_figure(columns=len(REGIMES), height=4.4)
     sweep = results.sweep("coarse")
     for axes, regime in zip(panels, REGIMES, strict=True):
         figures.landscape(axes, _landscape(regime.settings), (-1.3, 1.3), (-1.3, 1.3))
-        for name in ("Gradient descent", "Momentum", "Adam, shared v", "Adam"):
-            run = sweep.run(regime.name, name)
-            assert run.path is not None
-            hit = int(run.hits["gap"][0])
-            stop = hit + 1 if hit >= 0 else None
-            figures.phase_path(axes, run.path[0, :stop], name)
+        for name in DRAWN:
+            figures.phase_path(axes, way_of(sweep.run(regime.name, name), 0), name)
         axes.set_xlim(-1.3, 1.3)
         axes.set_ylim(-1.3, 1.3)
         axes.set_aspect("equal")
         figures.label(axes, x="first parameter", y="second parameter", title=regime.name)
     figures.legend_below(figure)
     return figure
+
+
+def film_paths(results: Results) -> Film:
+    """Paths from a start that is far from the floor, step by step."""
+    figure, panels = figures.new_figure(columns=len(REGIMES), width=8.0, height=4.2)
+    sweep = results.sweep("coarse")
+    trails: list[Trail] = []
+    for axes, regime in zip(panels, REGIMES, strict=True):
+        figures.landscape(axes, _landscape(regime.settings), (-1.3, 1.3), (-1.3, 1.3))
+        row = between_the_walls(sweep.run(regime.name, "Adam"), regime.settings.get("degrees", 0.0))
+        for name in DRAWN:
+            trails.append(Trail.on(axes, way_of(sweep.run(regime.name, name), row), name, legend=name))
+        axes.set_aspect("equal")
+        figures.label(axes, x="first parameter", y="second parameter", title=regime.name)
+    figures.legend_below(figure)
+    steps = every(max(len(t.path) for t in trails) - 1, 40)
+
+    def move(frame: int) -> str:
+        for trail in trails:
+            trail.to(steps[frame])
+        return f"step {steps[frame]}"
+
+    return Film(figure, [a for t in trails for a in t.artists], move, frames=len(steps))
 
 
 def draw_steps(results: Results) -> Figure:
@@ -233,6 +268,24 @@ STUDY = Study(
         "and against Adam without momentum is shown beside the verdict: it says which part of Adam does the "
         "work."
     ),
+    mathematics=(
+        (
+            r"f(x) = \frac{1}{2}\, x^\top H x, \qquad \kappa = "
+            r"\frac{\lambda_{\max}(H)}{\lambda_{\min}(H)} = 100",
+            "A quadratic a hundred times steeper across than along, as it stands or turned by 45 degrees.",
+        ),
+        (
+            r"\rho_{\text{GD}} = \frac{\kappa - 1}{\kappa + 1}, \qquad \rho_{\text{momentum}} "
+            r"= \frac{\sqrt\kappa - 1}{\sqrt\kappa + 1}",
+            "The best factors by which gradient descent and Polyak's momentum (1964) can shrink the "
+            "error a step, tuned. Adam has no such factor: it depends on the coordinates.",
+        ),
+    ),
+    would_change=(
+        "Starts or condition numbers for which tuned Adam needs more steps than tuned gradient "
+        "descent, or an orientation other than these two in which one v for both coordinates changes "
+        "who wins."
+    ),
     plans={
         "tiny": Plan("tiny", steps=150, tuning_seeds=2, reporting_seeds=4),
         "quick": Plan("quick", steps=1000, tuning_seeds=20, reporting_seeds=40),
@@ -263,6 +316,17 @@ STUDY = Study(
             "Steps to a gap of 1e-6 over the learning rate, on the tuning seeds; the chosen rate is marked.",
             "Two panels of curves over the learning rate, one curve a variant, lower is better.",
             draw_rates,
+            part="learning rates",
+        ),
+    ),
+    films=(
+        FilmSpec(
+            "paths",
+            "The same rules, step by step, from the start that lies most nearly halfway between the floor "
+            "and the steepest slope. Each stops where it has reached the coarse tolerance.",
+            "The two canyons with all four paths at their ends. In the film Adam and momentum arrive while "
+            "gradient descent is still on its way along the floor.",
+            film_paths,
         ),
     ),
     tables=tables,

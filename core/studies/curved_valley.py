@@ -198,6 +198,24 @@ STUDY = Study(
         "Beside the verdict: Adam against momentum, Nesterov, Adam with one v for all coordinates and "
         "normalised descent, and the difference in the share of starts that arrive."
     ),
+    mathematics=(
+        (
+            r"f(x) = \sum_{i=1}^{D-1} \left[100\,(x_{i+1} - x_i^2)^2 + (1 - x_i)^2\right]",
+            "Rosenbrock's valley (1960), here in its chained form; its floor is the parabola where "
+            "each coordinate is the square of the one before.",
+        ),
+        (
+            r"P(T_{\text{Adam}} < T_{\text{GD}}) + \tfrac{1}{2}\, P(T_{\text{Adam}} = "
+            r"T_{\text{GD}})",
+            "What is judged: the probability that a run of Adam arrives sooner than one of gradient "
+            "descent; T is the step of arrival, infinite for a run that does not arrive.",
+        ),
+    ),
+    would_change=(
+        "More starts where an interval holds the threshold; a seventh valley in which tuned gradient "
+        "descent arrives sooner; or a larger share of valleys in which one v for all coordinates does "
+        "as well, which would take the credit from the scaling of single coordinates."
+    ),
     plans={
         "tiny": Plan("tiny", 60, 2, 4, {"rates a decade": 1}),
         "quick": Plan("quick", 800, 8, 80, {"rates a decade": 2}),
@@ -222,6 +240,7 @@ STUDY = Study(
             "Six panels of rising curves, one curve a variant; the earlier and the higher a curve rises the "
             "better.",
             draw_arrivals,
+            part="learning curves",
         ),
     ),
     tables=tables,

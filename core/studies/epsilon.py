@@ -272,6 +272,23 @@ STUDY = Study(
         f"at most {GIGANTIC:g} lr. Median over seeds with 95% interval. Supported if all hold, refuted if "
         "none does, conditional otherwise."
     ),
+    mathematics=(
+        (
+            r"\Delta\theta_t = \eta\,\frac{\hat m_t}{\sqrt{\hat v_t} + \varepsilon}",
+            "Kingma and Ba 2015, algorithm 1. With ε = 0 a gradient that is exactly zero gives 0 / 0.",
+        ),
+        (
+            r"\frac{|\Delta\theta_t|}{\eta} \le \frac{1 - \beta_1}{\sqrt{(1 - \beta_2)(1 - "
+            r"\beta_1^2 / \beta_2)}} \approx 7.3",
+            "By Cauchy and Schwarz, in exact arithmetic, for large t and any gradients, with ε = 0: "
+            "steps do not explode when gradients are merely tiny. What breaks them is a square that "
+            "rounds to zero.",
+        ),
+    ),
+    would_change=(
+        "A stream of tiny, not vanishing gradients in float64 that makes a step larger than the "
+        "bound, or a type without low-precision moments in which the usual ε of 1e-8 is not enough."
+    ),
     plans={
         "tiny": Plan("tiny", steps=30, tuning_seeds=0, reporting_seeds=4),
         "quick": Plan("quick", steps=300, tuning_seeds=0, reporting_seeds=20),

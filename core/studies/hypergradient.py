@@ -232,6 +232,22 @@ STUDY = Study(
         "dense grid; and its loss on the tuning seeds themselves. Starts, step length and clipping were "
         "settled on other seeds."
     ),
+    mathematics=(
+        (
+            r"\frac{d L(\theta_T)}{d\eta} = \nabla L(\theta_T)^\top \frac{d\theta_T}{d\eta}, "
+            r"\qquad \frac{d\theta_{t+1}}{d\eta} = "
+            r"\frac{\partial\Phi_t}{\partial\theta_t}\,\frac{d\theta_t}{d\eta} + "
+            r"\frac{\partial\Phi_t}{\partial\eta}",
+            "Maclaurin, Duvenaud and Adams 2015: the derivative of the final loss by the learning "
+            "rate η (or a beta), carried through T steps Φ, in which θ stands for parameters and "
+            "moments together.",
+        ),
+    ),
+    would_change=(
+        "A problem on which descent reaches a clearly lower fresh loss than random search of the same "
+        "cost. Many hyperparameters instead of three would favour descent, since the cost of a "
+        "derivative does not grow with their number; we tried three."
+    ),
     plans=PLANS,
     experiments=experiments,
     judge=judge,
@@ -263,6 +279,7 @@ STUDY = Study(
             "Left and middle: U-shaped curves of loss over learning rate, one a horizon. Right: four dots "
             "with intervals, ratios of losses.",
             draw_transfer,
+            part="regimes",
         ),
     ),
     tables=tables,

@@ -71,7 +71,7 @@ def sharp_bound(beta1: float, beta2: float) -> float:
 
 
 def remembered(beta2: float, lag: Array) -> Array:
-    """Closed form: the relative growth of sqrt(v), `lag` steps after a past `SCALE` times as large."""
+    """Closed form: the relative growth of sqrt(v), `lag` steps after a past `SCALE` times as large, `[T]`."""
     lag = np.asarray(lag, dtype=np.float64)
     share: Array = np.sqrt(1 + (SCALE**2 - 1) * beta2**lag) - 1
     return share
@@ -356,6 +356,21 @@ STUDY = Study(
         "ratio below 1). All with 95% intervals over seeds. Supported if all hold, refuted if none does, "
         "conditional otherwise. Whether the largest step keeps the paper's bound is shown beside the "
         "verdict."
+    ),
+    mathematics=(
+        (
+            r"v_t = (1 - \beta_2)\sum_{s=1}^{t} \beta_2^{\,t-s}\, g_s^2",
+            "A gradient n steps ago counts with weight β₂ to the n: a memory of about 1 / (1 − β₂) steps.",
+        ),
+        (
+            r"\frac{|\Delta\theta_t|}{\eta} \le \frac{1 - \beta_1}{\sqrt{1 - \beta_2}}",
+            "The bound of Kingma and Ba 2015, section 2.1, for gradients that are zero before the "
+            "current one; a burst of several can pass it.",
+        ),
+    ),
+    would_change=(
+        "A stream on which the longest memory makes the largest step larger although β₁ is above "
+        "zero, or one with β₁ = 0 on which it makes it smaller."
     ),
     plans={
         "tiny": Plan("tiny", steps=200, tuning_seeds=0, reporting_seeds=4),

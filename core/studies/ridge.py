@@ -55,8 +55,8 @@ MOMENTA = (0.5, 0.8, 0.95)
 def adamw_for_ridge(
     params: Tensor, grads: Tensor, state: AdamState, *, lr: Scalar, penalty: float, ops: Ops = PURE
 ) -> tuple[Tensor, AdamState]:
-    """AdamW that takes the ridge penalty over as weight decay: `penalty * params` leaves the gradient and
-    comes back decoupled."""
+    """AdamW on `[R, D]` that takes the ridge penalty over as weight decay: `penalty * params` leaves the
+    gradient and comes back decoupled."""
     bare = grads - penalty * params
     return adam(params, bare, state, lr=lr, weight_decay=penalty, decoupled_weight_decay=True, ops=ops)
 
@@ -382,6 +382,17 @@ STUDY = Study(
         "and others fail. Momentum, Adam with one v for all coordinates, decay, AdamW and the floor of "
         "constant rates are shown beside the verdict."
     ),
+    mathematics=(
+        (
+            r"f(w) = \frac{1}{2n}\lVert Xw - y\rVert^2 + \frac{\lambda}{2}\lVert w\rVert^2, "
+            r"\qquad w^* = \left(\frac{X^\top X}{n} + \lambda I\right)^{-1} \frac{X^\top y}{n}",
+            "n samples X, y, and the penalty λ. The gap is f(w) − f(w*), over its value at the start.",
+        ),
+    ),
+    would_change=(
+        "Data on which tuned Adam at a constant rate ends at the minimum although its gradients are "
+        "noisy, or a conditioning between ours at which it overtakes tuned momentum."
+    ),
     plans={
         "tiny": Plan("tiny", 60, 2, 4, {"rates a decade": 1, "floor steps": 100}),
         "quick": Plan("quick", 600, 6, 80, {"rates a decade": 2, "floor steps": 1500}),
@@ -398,6 +409,7 @@ STUDY = Study(
             "Four panels of falling curves on log-log axes: with the whole data they fall to tiny gaps "
             "except AdamW's; with batches constant rates level off.",
             draw_curves,
+            part="learning curves",
         ),
         FigureSpec(
             "steps",

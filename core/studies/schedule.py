@@ -217,6 +217,18 @@ STUDY = Study(
         "fails in others. Beside the verdict: the control without noise, a warm-up, cosine against the other "
         "schedules, and cosine's worth for gradient descent."
     ),
+    mathematics=(
+        (
+            r"\eta_t = \frac{\eta_0}{2}\left(1 + \cos\frac{\pi t}{T}\right)",
+            "Cosine decay over the horizon T (Loshchilov and Hutter 2017, without restarts); η₀ is "
+            "tuned for each schedule by itself.",
+        ),
+    ),
+    would_change=(
+        "Networks or horizons other than ours on which plain cosine decay and a constant rate change "
+        "places; and noise-free gradients on which decay helps, which would say that it does more "
+        "than average noise away."
+    ),
     plans={
         "tiny": Plan("tiny", 40, 2, 4, {"rates a decade": 1, "points": 5}),
         "quick": Plan("quick", 480, 8, 40, {"rates a decade": 4, "points": 10}),
@@ -239,12 +251,14 @@ STUDY = Study(
             "Three panels of falling curves; where noise stays, decayed rates drop below the constant one "
             "near the end.",
             draw_curves,
+            part="learning curves",
         ),
         FigureSpec(
             "rates",
             "Where the long horizon ends over the learning rate, on the tuning seeds.",
             "Three panels of curves over the learning rate, one curve a schedule.",
             draw_rates,
+            part="learning rates",
         ),
     ),
     tables=tables,

@@ -270,6 +270,20 @@ STUDY = Study(
         "fail. Beside the verdict: the same for Adam without its constant and for gradient descent, and "
         "whether a change of the loss's unit moves the gap after 200 steps by less than 0.05 factors of ten."
     ),
+    mathematics=(
+        (
+            r"x' = \frac{x - \bar x}{s}",
+            "Standardizing: each feature less its mean, over its standard deviation.",
+        ),
+        (
+            r"g \to c\,g: \qquad \frac{c\, m}{\sqrt{c^2 v} + \varepsilon} = \frac{m}{\sqrt v "
+            r"+ \varepsilon / c}",
+            "A loss in another unit, multiplied by c, changes nothing but the weight of ε. A feature "
+            "in another unit changes more: its solution moves to another distance, which steps of one "
+            "size take longer or shorter to walk.",
+        ),
+    ),
+    would_change=("A kind of bad features on which tuned Adam is as fast raw as standardized."),
     plans={
         "tiny": Plan("tiny", 50, 2, 4, {"rates a decade": 1}),
         "quick": Plan("quick", 400, 6, 40, {"rates a decade": 2}),
@@ -293,6 +307,7 @@ STUDY = Study(
             "Curves over the factor on the loss: Adam is flat except for tiny factors, Adam without its "
             "constant is flat throughout, gradient descent works only near one factor.",
             draw_unit,
+            part="controls",
         ),
     ),
     tables=tables,

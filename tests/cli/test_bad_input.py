@@ -4,6 +4,7 @@ what is wrong, where, and what to do; no traceback, and nothing computed first."
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,19 +17,22 @@ import tyro
 from torch import nn
 
 from core.cli import main
-from core.lab import commands
+from core.lab import commands, doctor
 from core.lab.compare import compare
 from core.lab.conformance import check_problem
 from core.lab.errors import ConformanceError, VhatError, nearest
+from core.lab.measurement import Measurement
 from core.lab.modules import problem_from
+from core.lab.new_domain import write_domain
 from core.lab.problem import Field
 from core.lab.random import Keys
 from core.lab.registry import Registered
 from core.lab.run import Recording
-from core.lab.store import Store
+from core.lab.store import Store, examine
 from core.lab.study import Plan
 from core.lab.sweep import Objective
 from core.lab.terminal import guarded
+from core.lab.trust import Trial
 from core.lab.tune import tune
 from core.lab.variant import Grid, Variant
 from finance.constraints import Constraints
@@ -37,6 +41,7 @@ from finance.embedded import Embedded
 from finance.frontier import efficient_frontier
 from finance.yahoo import Yahoo
 from games.own import game_from, game_of
+from rl.agents import load
 from tests.lab import bowls
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -62,6 +67,10 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     store = Store(tmp_path / "old" / commands.RESULTS)
     store._db.execute("PRAGMA user_version=9")
     store.close()
+    (tmp_path / "garbled").mkdir()
+    (tmp_path / "garbled" / commands.RESULTS).write_bytes(b"\x1b[31m" * 3000)
+    # Its answer takes seconds, and has nothing to do with what was typed.
+    monkeypatch.setattr(doctor, "_same_bits", lambda device: doctor.Check("same bits", "fine", "as before"))
     for name, text in OWN_FILES.items():
         (tmp_path / name).write_text(text)
     return tmp_path
@@ -95,6 +104,7 @@ OWN_FILES = {
     "backwards.csv": "date,AAA\n2020-01-02,1\n2020-01-01,3\n",
     "ragged.csv": "date,AAA,BBB\n2020-01-01,1\n2020-01-02,3,4\n",
     "negative.csv": "date,AAA\n2020-01-01,-1\n2020-01-02,3\n",
+    "odd.csv": "date,AAA\n2020-01-01,1\n2020-01-02,12_5\n",
     "short.csv": "date,AAA,BBB\n2020-01-01,1,2\n2020-01-02,1.1,2.2\n",
 }
 
@@ -182,6 +192,32 @@ VHAT = [
     (("tune", "bowl.py:Bowl", "--steps", "-3"), "steps"),
     ((*TUNE, "--measure", "los"), "loss"),
     ((*TUNE, "--device", "gpu"), "use --device cpu"),
+    (("run", "tiny-bowl", "--engine", "dsak"), "did you mean 'dask'"),
+    (("run", "tiny-bowl", "--engine", "dask"), "--scheduler"),
+    (("run", "tiny-bowl", "--scheduler", "tcp://127.0.0.1:1"), "--engine dask"),
+    (("export", "canyno"), "unknown study 'canyno'"),
+    (("export", "--out", "nowhere"), "there is no folder"),
+    (("export", "--out", "old"), "another version of vhat"),
+    (("doctor", "extra"), "extra"),
+    (("doctor", "--device", "gpu"), "use --device cpu"),
+    (("doctor", "--out", "file"), "--out"),
+    (("doctor", "--out", "file/deeper"), "--out"),
+    (("doctor", "--out", "old"), "another version of vhat"),
+    (("doctor", "--out", "n" * 300), "--out"),
+    (("doctor", "--out", "nul\0byte"), "--out"),
+    (("doctor", "--out", "garbled"), "cannot be read"),
+    (("doctor", "--full", "--out", "file"), "--out"),
+    (("new-domain",), "NAME"),
+    (("new-domain", ""), "small letters"),
+    (("new-domain", "Tides"), "small letters"),
+    (("new-domain", "tide-tables"), "small letters"),
+    (("new-domain", "class"), "small letters"),
+    (("new-domain", "../tides"), "small letters"),
+    (("new-domain", "n" * 300), "small letters"),
+    (("new-domain", "torch"), "would hide the module"),
+    (("new-domain", "tides", "--into", "file"), "--into"),
+    (("new-domain", "tides", "--into", "nul\0byte"), "--into"),
+    (("new-domain", "tides", "--into", "n" * 300), "--into"),
 ]
 RL = ("--updates", "2", "--seeds", "2", "--episodes", "2", "--horizon", "5", "--hidden", "4")
 FINANCE = ("--out", "sheet")
@@ -500,6 +536,19 @@ CALLS: list[tuple[str, Callable[[], object], str]] = [
         ),
         "fails",
     ),
+    ("policies: no archive", lambda: load(Path("file")), "file"),
+    ("policies: no file", lambda: load(Path("nowhere.npz")), "nowhere.npz"),
+    ("write_domain: name", lambda: write_domain("Tides"), "small letters"),
+    ("examine: no store", lambda: examine(Path("file")), "file"),
+    ("examine: old store", lambda: examine(Path("old") / commands.RESULTS), "another version"),
+    ("trust: unwritable", lambda: Trial("kill", "x", True, 0.0).save(Path("file")), "cannot write"),
+    (
+        "Measurement: seeds",
+        lambda: Measurement("m", "s", bowls.draw, ({"scale": 1.0},), 1),
+        "at least 2 seeds",
+    ),
+    ("Measurement: cells", lambda: Measurement("m", "s", bowls.draw, (), 4), "no cells"),
+    ("prices: no CSV columns", lambda: CsvFile(Path("one.csv")).fetch(None, None, None), "column"),
     ("game_of: sizes", lambda: game_of(lambda z: z, sizes=()), "size"),
     ("game_of: zero", lambda: game_of(lambda z: z, sizes=(0, 1)), "size"),
     ("game_of: shape", lambda: game_of(lambda z: z[:1], sizes=(1, 1)), "give (2,)"),
@@ -514,6 +563,27 @@ def test_python(call: Callable[[], object], word: str) -> None:
     assert word in said
     assert "\n" not in said
     assert len(said) > 15
+
+
+@pytest.mark.parametrize("argv", [("list",), ("run", "tiny-bowl", "--tiny", "--workers", "1"), ("doctor",)])
+def test_a_closed_pipe_is_no_traceback(
+    argv: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The reader of what is written has gone, as in `vhat list | head -1`."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as gone:
+        monkeypatch.setattr(sys, "stdout", gone)
+        assert main(list(argv)) == 1
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_the_tests_of_the_promises_need_pytest(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: None)
+    ends(lambda: main(["doctor", "--full", "--out", "empty"]), capsys, "make test")
+    assert list(Path("empty").iterdir()) == []
 
 
 def test_the_table_is_long_and_names_everything_once() -> None:

@@ -303,7 +303,10 @@ def test_ctrl_c_is_one_line_and_the_same_command_goes_on(workers: str, script: P
     argv = ["run", "tiny-bowl", "--tiny", "--seeds", "3000", "--workers", workers, "--out", str(out)]
     child = start(script, *argv)
     wait_for(out / "results.sqlite")
-    time.sleep(0.5 if workers == "1" else 1.0)
+    # On a busy machine the first shard takes its time. (With two workers it may come while they still start.)
+    deadline = time.monotonic() + (60.0 if workers == "1" else 1.0)
+    while time.monotonic() < deadline and not (workers == "1" and stored(out)):
+        time.sleep(0.1)
     os.killpg(child.pid, signal.SIGINT)  # as a terminal does: to all processes at once
     stdout, stderr = child.communicate(timeout=60)
     assert child.returncode == 130, stderr

@@ -22,6 +22,7 @@ from core.lab.staging import write_whole
 from core.lab.store import Store
 from finance.cache import Entry, PriceCache
 from finance.csvfile import CsvFile
+from tests import tally
 from tests.crash.children import ROOT
 from tests.lab.filled_store import check, fill
 
@@ -104,6 +105,7 @@ def damage_stores(kind: str, count: int, sound: tuple[bytes, dict], folder: Path
         after, said = check(path, payloads)
         assert after == len(payloads) or "another version of vhat" in said[0], (kind, said)
         shutil.rmtree(folder)
+        tally.kept("damages")
     return spoken
 
 
@@ -164,6 +166,7 @@ def damage_files(count: int, folder: Path) -> None:
             assert benchmarks == ()
             assert len(lines) == 1
             assert "\n" not in lines[0]
+            tally.kept("damages", 3)
 
 
 def test_a_few_damaged_files(tmp_path: Path) -> None:
@@ -209,6 +212,7 @@ def fill_the_disk(sizes: list[int], folder: Path) -> int:
         assert check(folder / "s.sqlite", payloads) == (len(payloads), [])
         assert not (folder / "whole").exists()
         assert {p.name for p in folder.iterdir()} == {"s.sqlite"}
+        tally.kept("writes without room")
     return refused
 
 
@@ -265,9 +269,11 @@ def test_a_full_and_a_read_only_disk_are_one_line(kind: str, word: str, tmp_path
     done = mounted(kind, tmp_path)
     if done is None:
         # Where nothing may be mounted, `test_no_room_at_a_few_sizes` has tried the same by a limit.
+        tally.note(f"no {kind} disk: nothing may be mounted here; room was limited by RLIMIT_FSIZE instead")
         return
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stdout + done.stderr
     said = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert said, done.stderr
     assert all(word in line.lower() for line in said), said
+    tally.kept("small disks, full or read-only")

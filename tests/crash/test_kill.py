@@ -12,6 +12,7 @@ import pytest
 
 from core.lab.commands import RESULTS
 from tests.crash.children import Children, begun, claims, files, rows, sweep, task
+from tests.tally import kept as counted
 
 KILLED = -signal.SIGKILL
 FATAL = (KILLED, -signal.SIGXFSZ)
@@ -36,6 +37,8 @@ def killed_and_resumed(
     assert [p.name for p in folder.iterdir()] == [RESULTS], point
     assert claims(folder) == 0, point
     sweep(folder)
+    counted("kill points")
+    counted("rows compared", len(undisturbed))
     return True
 
 
@@ -65,6 +68,7 @@ def test_a_run_that_is_killed_again_and_again_goes_on_each_time(
         assert kept.items() <= undisturbed.items()
         assert before <= kept.keys()
         before = set(kept)
+        counted("kill points")
     assert children.run(task(folder)) == [0]
     assert rows(folder) == undisturbed
 
@@ -94,6 +98,7 @@ def killed_and_written_again(
     assert files(folder).keys() == whole.keys(), point
     assert all(files(folder)[n] == whole[n] for n in whole if n != RESULTS), point
     sweep(folder)
+    counted("kill points")
     return True
 
 

@@ -7,26 +7,28 @@ are never mixed with another's; this shows that they could be.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
+from core.lab.cluster import dask_engine
 from core.lab.engines import InProcess, engine
 from core.lab.experiment import Experiment
-from core.lab.progress import Quiet
 from core.lab.registry import Registered, studies
-from core.lab.runner import Job, job_of, local_job, run_jobs
+from core.lab.runner import local_job
 from core.lab.store import Store
 from core.lab.study import Plan
 from core.lab.sweep import Sweep
+from tests import tally
+from tests.crash.dask_cluster import Cluster
+from tests.crash.same_bits import SIZES, bits, bits_on, cut, differing
 from tests.lab import bowls
 
-SIZES = (2, 3, 1000)
 ALL = studies()
+Engines = dict[str, tuple[Executor, int | Callable[[], int]]]
 
 
 def small(registered: Registered) -> Plan:
@@ -35,48 +37,11 @@ def small(registered: Registered) -> Plan:
     return dataclasses.replace(plan, tuning_seeds=plan.tuning_seeds and 4, reporting_seeds=7)
 
 
-def arrays(value: object, path: str = "") -> Iterator[tuple[str, bytes]]:
-    """Every array and number in a result, with its place; what was asked for is left out."""
-    if isinstance(value, np.ndarray):
-        yield path, f"{value.dtype}{value.shape}".encode() + value.tobytes()
-    elif isinstance(value, Mapping):
-        for key in sorted(value, key=repr):
-            yield from arrays(value[key], f"{path}/{key}")
-    elif isinstance(value, tuple | list):
-        for number, item in enumerate(value):
-            yield from arrays(item, f"{path}/{number}")
-    elif dataclasses.is_dataclass(value) and not hasattr(value, "seeds_per_shard"):
-        for field in dataclasses.fields(value):
-            yield from arrays(getattr(value, field.name), f"{path}.{field.name}")
-    elif isinstance(value, int | float | str):
-        yield path, repr(value).encode()
-
-
-def bits(job: Job, executor: Executor, width: int) -> dict[str, bytes]:
-    """A job's results, run to its end."""
-    run_jobs([job], executor, width, Quiet())
-    found: dict[str, bytes] = {}
-    for experiment in job.experiments:
-        found |= dict(arrays(experiment.result(job.view), experiment.name))
-    return found
-
-
 def local_bits(registered: Registered, experiments: tuple[Experiment, ...]) -> dict[str, bytes]:
     store = Store(Path(":memory:"))
     found = bits(local_job("same", small(registered), experiments, store), InProcess(), 1)
     store.close()
     return found
-
-
-def differing(a: dict[str, bytes], b: dict[str, bytes]) -> list[str]:
-    assert a.keys() == b.keys()
-    assert len(a) > 3
-    return [path for path in a if a[path] != b[path]]
-
-
-def cut(experiment: Any, size: int) -> Experiment:
-    changed: Experiment = dataclasses.replace(experiment, seeds_per_shard=size)
-    return changed
 
 
 def turned(experiment: Any) -> Experiment:
@@ -94,6 +59,7 @@ def compared(registered: Registered) -> None:
         assert differing(first, other) == [], size
     if any(isinstance(e, Sweep) for e in experiments):
         assert differing(first, local_bits(registered, tuple(map(turned, experiments)))) == []
+    tally.kept("studies in shards of three sizes")
 
 
 def test_a_sweep_and_a_measurement() -> None:
@@ -111,15 +77,38 @@ def test_every_study(name: str) -> None:
     compared(ALL[name])
 
 
+@pytest.fixture(scope="module")
+def engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engines]:
+    """This process, two others, and a cluster of two workers."""
+    with (
+        Cluster(tmp_path_factory.mktemp("cluster"), 2) as cluster,
+        dask_engine(cluster.address, list(ALL.values()), "cpu", lambda _: None) as dask,
+        engine(2, "cpu") as processes,
+    ):
+        yield {"in process": (InProcess(), 1), "two processes": processes, "Dask": dask}
+
+
 @pytest.mark.soak
 @pytest.mark.parametrize("name", sorted(ALL))
-def test_every_study_in_this_process_and_in_two_others(name: str, tmp_path: Path) -> None:
-    registered = ALL[name]
-    plan = small(registered)
-    here, there = (Store(tmp_path / f"{place}.sqlite") for place in ("here", "there"))
-    alone = bits(job_of(registered, plan, here), InProcess(), 1)
-    with engine(2, "cpu") as (executor, width):
-        together = bits(job_of(registered, plan, there), executor, width)
-    assert differing(alone, together) == []
-    here.close()
-    there.close()
+def test_every_study_on_three_engines(name: str, engines: Engines) -> None:
+    """Each engine with each size of shard."""
+    plan = small(ALL[name])
+    first = bits_on(ALL[name], plan, SIZES[0], *engines["in process"])
+    for kind in ("two processes", "Dask"):
+        for size in SIZES:
+            assert differing(first, bits_on(ALL[name], plan, size, *engines[kind])) == [], (kind, size)
+    tally.kept("studies in two other processes")
+    tally.kept("studies on a Dask cluster")
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", sorted(ALL))
+def test_every_quick_plan_on_three_engines(name: str, engines: Engines) -> None:
+    """Each engine with a size of its own: nine runs would take hours."""
+    plan = ALL[name].study.plan("quick")
+    first, *others = (
+        bits_on(ALL[name], plan, size, *on) for size, on in zip((5, 32, 1000), engines.values(), strict=True)
+    )
+    for other in others:
+        assert differing(first, other) == []
+    tally.kept("quick plans on three engines")

@@ -15,6 +15,7 @@ from core.lab.commands import RESULTS
 from core.lab.owner import is_alive, pid_of, this_process
 from core.lab.store import Store
 from tests.crash.children import Children, begun, claims, rows, sweep, task
+from tests.tally import kept
 
 KILLED = -signal.SIGKILL
 
@@ -30,6 +31,8 @@ def test_no_shard_is_computed_twice(
     assert rows(folder) == undisturbed
     assert claims(folder) == 0
     assert [p.name for p in folder.iterdir()] == [RESULTS]
+    kept("runs at once", 3)
+    kept("rows compared", len(undisturbed))
 
 
 def survived(children: Children, undisturbed: dict[str, bytes], folder: Path, **point: object) -> bool:
@@ -44,6 +47,8 @@ def survived(children: Children, undisturbed: dict[str, bytes], folder: Path, **
     assert claims(folder) == 0, point
     assert [p.name for p in folder.iterdir()] == [RESULTS], point
     sweep(folder)
+    kept("runs at once", 2)
+    kept("rows compared", len(undisturbed))
     return statuses[0] == KILLED
 
 

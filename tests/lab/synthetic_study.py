@@ -174,7 +174,11 @@ STUDY = Study(
     judge=judge,
     figures=(
         FigureSpec(
-            "curves", "IQM over seeds with 95 % intervals.", f"Curves of six variants, {EVIL}.", draw_curves
+            "curves",
+            "IQM over seeds with 95 % intervals.",
+            f"Curves of six variants, {EVIL}.",
+            draw_curves,
+            "learning curves",
         ),
         FigureSpec("effects", "Effects against their thresholds.", "A row a regime.", draw_effects),
         FigureSpec("paths", "Paths in the plane.", "Two spirals.", draw_paths),
@@ -182,6 +186,8 @@ STUDY = Study(
     tables=tables,
     sceptic=(("Is it the scaling or the momentum?", f"Look at the controls {EVIL}."),),
     source="Kingma and Ba 2015.",
+    mathematics=((r"\hat v_t = \frac{v_t}{1 - \beta_2^t}", f"The hat undoes the start at zero, {EVIL}."),),
+    would_change="A valley in which Adam takes a detour.",
 )
 DOMAIN = Domain("made-up", "Made up <b>", "The gradient of nothing in particular.", order=0)
 OTHER = Domain("elsewhere", "Elsewhere", "The gradient of something else.", order=1)

@@ -61,6 +61,10 @@ BOWL = "tests/lab/bowls.py"
         ('"It is larger."', '"It is much larger."'),
         ("    return ()", "    return (1, 2)"),
         ('claim="Twice is more."', 'claim="Thrice is more."'),
+        (
+            "import torch\n",
+            "import torch\nfrom core.lab.films import FilmSpec\nfrom bowls_films import film\n",
+        ),
     ],
 )
 def test_prose_judgement_tables_and_figures_change_no_digest(
@@ -99,6 +103,7 @@ MOVES_NOTHING = [
     "core/domain.py",
     "core/cli.py",
     "core/lab/verdict.py",
+    "core/lab/films.py",
     "core/lab/figures/style.py",
     "core/studies/first_step.py",
     "core/problems/valleys.py",

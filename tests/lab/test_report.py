@@ -4,20 +4,32 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.lab.engines import InProcess, engine
 from core.lab.errors import VhatError
-from core.lab.report import Entry, Provenance, build_report
+from core.lab.progress import Quiet
+from core.lab.registry import root, studies
+from core.lab.report import Entry, Provenance, Stored, build_report, idea
 from core.lab.report.bar import WIDTH, bar_of
-from core.lab.report.pages import groups_of, paragraphs
-from core.lab.store import StoredShard
-from core.lab.verdict import finding
+from core.lab.report.formulas import formula
+from core.lab.report.generic import generic_figures
+from core.lab.report.pages import Drawn, doubt_of, first_sentence, groups_of, paragraphs, parts_of
+from core.lab.report.sources import sources_of
+from core.lab.report.surprises import surprises_of
+from core.lab.runner import job_of, run_jobs
+from core.lab.store import Store, StoredShard
+from core.lab.verdict import Label, Verdict, finding, verdict
+from tests.lab import bowls
 from tests.lab import synthetic_study as synthetic
 
 STYLE = Path(build_report.__code__.co_filename).parent / "style.css"
@@ -122,6 +134,9 @@ def test_the_first_page_gives_every_claim_with_its_verdict(report: Path) -> None
         assert entry.domain.title in text
     for words in ("conditional", "inconclusive: too few seeds", "not run", "holds: along the axes", "0.42"):
         assert words in text
+    small = [image for image in Page(report / "index.html").all("img") if image.get("loading") == "lazy"]
+    assert [image["src"] for image in small] == ["figures/synthetic/thumbnail.png"]
+    assert (report / small[0]["src"]).stat().st_size < 40_000
 
 
 def test_a_study_page_has_all_its_parts(report: Path) -> None:
@@ -139,6 +154,9 @@ def test_a_study_page_has_all_its_parts(report: Path) -> None:
         "cd" * 32,
         "2.13.0",
         "tests.lab.synthetic_study",
+        "tests/lab/synthetic_study.py:",
+        entry.study.would_change,
+        "The verdict rests on 5 findings",
     ):
         assert text in page.text
     for found in entry.verdict.findings:
@@ -169,7 +187,8 @@ def test_a_figure_that_fails_is_told_and_shown_in_its_place(built: tuple[Path, t
     assert "study 'broken': figure 'bad' failed: KeyError" in problem
     page = Page(index.parent / "studies" / "broken.html")
     assert problem in page.text
-    assert len(page.all("img")) == 2
+    shown = [Path(image["src"]).stem for image in page.all("img")]
+    assert shown == ["effects", "paths", "sensitivity-1", "learning-1"]
 
 
 def test_tables_and_verdict_survive_each_others_failure(tmp_path: Path) -> None:
@@ -210,6 +229,151 @@ def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path) -> Non
         build_report(synthetic.entries(), tmp_path / "thesis.txt")
     with pytest.raises(VhatError, match="cannot write the report"):
         build_report(synthetic.entries(), tmp_path / "thesis.txt" / "report")
+
+
+def test_any_number_of_processes_draws_the_same_bytes(tmp_path: Path) -> None:
+    store = Store(tmp_path / "results.sqlite")
+    plan = bowls.STUDY.plan("tiny")
+    run_jobs([job_of(bowls.REGISTERED, plan, store)], InProcess(), 1, Quiet())
+    store.close()
+    asked = [Stored(bowls.REGISTERED, p, store.path) for p in (plan, bowls.STUDY.plan("quick"))]
+    alone, problems = build_report(asked, tmp_path / "alone")
+    assert problems == ()
+    with engine(2, "cpu") as (executor, _):
+        together, _ = build_report(asked, tmp_path / "together", executor=executor)
+    files = sorted(p.relative_to(alone.parent) for p in alone.parent.rglob("*") if p.is_file())
+    assert files == sorted(p.relative_to(together.parent) for p in together.parent.rglob("*") if p.is_file())
+    assert Path("figures/tiny-bowl/sensitivity-1.svg") in files
+    for name in files:
+        assert (alone.parent / name).read_bytes() == (together.parent / name).read_bytes(), name
+
+
+def test_a_report_of_nothing_is_refused_where_results_are_asked_for(tmp_path: Path) -> None:
+    Store(tmp_path / "results.sqlite").close()
+    asked = [Stored(bowls.REGISTERED, bowls.STUDY.plan("tiny"), tmp_path / "results.sqlite")]
+    with pytest.raises(VhatError, match="run it first"):
+        build_report(asked, tmp_path / "report", nothing="run it first")
+    assert not (tmp_path / "report").exists()
+
+
+def test_sweeps_show_their_rates_and_curves_where_the_study_does_not() -> None:
+    results = synthetic.results()
+    none = dataclasses.replace(synthetic.STUDY, figures=())
+    assert [f.part for f in generic_figures(none, results)] == ["learning rates", "learning curves"]
+    assert [f.part for f in generic_figures(synthetic.STUDY, results)] == ["learning rates"]
+    for spec in generic_figures(none, results):
+        assert len([axes for axes in spec.draw(results).axes if axes.get_visible()]) == 2
+        assert all(name in spec.alt for name in synthetic.NAMES)
+
+
+def test_figures_are_numbered_as_they_are_shown() -> None:
+    order = ("", "learning rates", "controls", "", "learning curves", "controls")
+    parts = parts_of([(part, Drawn(str(i), "", "")) for i, part in enumerate(order)])
+    assert [p.name for p in parts] == ["closer-look", "controls", "learning-rates", "learning-curves"]
+    assert [n for p in parts for n, _ in p.figures] == [2, 3, 4, 5, 6]
+    assert [d.name for p in parts for _, d in p.figures] == ["3", "2", "5", "1", "4"]
+
+
+def test_formulas_are_mathematics_and_nothing_else() -> None:
+    shown = formula(r"\frac{m}{\sqrt{v}} < 1")
+    assert shown.startswith('<math display="block">')
+    assert "<mfrac>" in shown
+    assert "&lt;" in shown
+    bad = (r"\text{<script>}", r"\text{<script>x</script>}", r"\href{https://example.org}{x}", r"\frac{1}")
+    for latex in (*bad, r"x_1_2", r"\style{color:red}{x}"):
+        with pytest.raises(VhatError, match="formula"):
+            formula(latex)
+
+
+@pytest.mark.parametrize("name", sorted(studies()))
+def test_every_study_has_its_mathematics(name: str) -> None:
+    study = studies()[name].study
+    assert 1 <= len(study.mathematics) <= 3
+    for latex, words in study.mathematics:
+        assert formula(latex)
+        assert words.endswith(".")
+    assert study.would_change.endswith(".")
+
+
+@given(st.floats(0.01, 100.0), st.sampled_from(idea.BETA2), st.integers(1, 50))
+def test_the_first_figures_v_hat_is_exact_for_a_constant_gradient(g: float, beta2: float, steps: int) -> None:
+    np.testing.assert_allclose(idea.second_moment(np.full(steps, g), beta2), g * g, rtol=1e-12)
+
+
+def test_the_first_figures_v_hat_is_that_of_adam() -> None:
+    gradient = np.random.default_rng(0).normal(size=30)
+    parameter = torch.zeros(1, dtype=torch.float64, requires_grad=True)
+    adam = torch.optim.Adam([parameter], betas=(0.9, 0.99))
+    for g in gradient:
+        parameter.grad = torch.tensor([g])
+        adam.step()
+    expected = float(adam.state[parameter]["exp_avg_sq"]) / (1 - 0.99**30)
+    assert idea.second_moment(gradient, 0.99)[-1] == pytest.approx(expected, rel=1e-12)
+
+
+def judged_as(label: Label, holds: int, fails: int) -> Entry:
+    """An entry whose verdict has so many findings of each outcome."""
+    made = [
+        finding(f"{label} {i}", (x, x, x), above=0.0, replicas=12, text="")
+        for i, x in enumerate([1.0] * holds + [-1.0] * fails)
+    ]
+    found = Verdict(label, f"{label} {holds} {fails}. And more.", tuple(made))
+    return Entry(synthetic.DOMAIN, synthetic.STUDY, "quick", verdict=found)
+
+
+def test_what_surprised_us_begins_with_what_failed_most() -> None:
+    C, R = Label.CONDITIONAL, Label.REFUTED
+    cases = [(C, 3, 1), (Label.SUPPORTED, 2, 0), (R, 0, 2), (Label.INCONCLUSIVE, 1, 0), (C, 1, 3)]
+    found = surprises_of([*(judged_as(*case) for case in cases), synthetic.entries()[2]])
+    assert [line.sentence for line in found] == ["refuted 0 2.", "conditional 1 3.", "conditional 3 1."]
+    own = dataclasses.replace(synthetic.STUDY, surprise=lambda found: f"Of {len(found.findings)}: look!")
+    entry = dataclasses.replace(judged_as(R, 0, 2), study=own)
+    assert surprises_of([entry])[0].sentence == "Of 2: look!"
+
+
+@given(st.lists(st.sampled_from(["One (a. B) two.", "3.5 of 4.", "Yes.", "no."]), min_size=1))
+def test_the_first_sentence_ends_where_the_second_begins(sentences: list[str]) -> None:
+    text = " ".join(sentences)
+    first = first_sentence(text)
+    assert text.startswith(first)
+    assert first.startswith(sentences[0])
+    assert first.count("(") == first.count(")")
+
+
+@given(st.floats(-1e6, 1e6), st.floats(0.01, 1e3), st.floats(0.0, 10.0))
+def test_doubt_names_the_finding_that_is_nearest_to_its_threshold(
+    threshold: float, half: float, widths: float
+) -> None:
+    near, far = (threshold + half + share * 2 * half for share in (widths, widths + 1.0))
+    made = [
+        finding(name, (x, x - half, x + half), above=threshold, replicas=12, text="")
+        for name, x in (("far", far), ("near", near))
+    ]
+    said = " ".join(doubt_of(verdict(made, "")))
+    assert "“near”" in said
+    assert "“far”" not in said
+
+
+def test_doubt_says_that_an_interval_holds_its_threshold() -> None:
+    found = verdict([finding("r", (1.0, 0.0, 2.0), above=0.5, replicas=12, text="")], "")
+    assert "an interval that holds the threshold" in " ".join(doubt_of(found))
+    assert doubt_of(None) == ()
+
+
+def test_source_lines_lead_to_what_they_name() -> None:
+    study = studies()["canyon"]
+    entry = Entry(study.domain, study.study, "quick", held_by=study.module)
+    page = root() / "out" / "report" / "studies" / "canyon.html"
+    found = sources_of(entry, page)
+    assert found[0].what == "the study"
+    for source in found:
+        file = Path(os.path.normpath(page.parent / source.href))
+        line = file.read_text("utf-8").splitlines()[source.line - 1]
+        assert line.startswith(("STUDY", "def ", "@"))
+        assert source.place == f"{file.relative_to(root()).as_posix()}:{source.line}"
+    away = sources_of(entry, Path("/elsewhere/studies/canyon.html"))
+    assert [s.place for s in away] == [s.place for s in found]
+    assert {s.href for s in away} == {""}
 
 
 def shard(digest: str, spec: dict[str, object]) -> StoredShard:

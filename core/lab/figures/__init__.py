@@ -17,13 +17,24 @@ A variant looks the same everywhere: `line(name)` gives its colour and marker (i
 """
 
 from core.lab.figures.effects import dots_with_intervals, effect_bars
-from core.lab.figures.palette import colour, family, line, lines
+from core.lab.figures.palette import Line, colour, family, line, lines
 from core.lab.figures.paths import landscape, phase_path
 from core.lab.figures.scatter import scatter_log
-from core.lab.figures.series import curves_with_intervals, lr_curve
-from core.lab.figures.style import label, legend_below, new_figure, note, save_png, save_svg, style
+from core.lab.figures.series import curves_with_intervals, lr_curve, wide
+from core.lab.figures.style import (
+    label,
+    legend_below,
+    new_figure,
+    note,
+    plain,
+    save_png,
+    save_svg,
+    save_thumbnail,
+    style,
+)
 
 __all__ = [
+    "Line",
     "colour",
     "curves_with_intervals",
     "dots_with_intervals",
@@ -38,8 +49,11 @@ __all__ = [
     "new_figure",
     "note",
     "phase_path",
+    "plain",
     "save_png",
     "save_svg",
+    "save_thumbnail",
     "scatter_log",
     "style",
+    "wide",
 ]

@@ -132,7 +132,7 @@ def lr_curve(
     for name in variants or result.variants:
         _one_lr_curve(axes, result.tuned[regime, name], name, objective.across, higher=_more(result))
     text = objective.label or objective.measure
-    label(axes, x="learning rate", y=text, log="xy" if _wide(axes) else "x")
+    label(axes, x="learning rate", y=text, log="xy" if wide(axes) else "x")
 
 
 def _more(result: SweepResult) -> bool:
@@ -179,7 +179,7 @@ def _one_lr_curve(axes: Axes, tuned: Tuned, name: str, how: Centre, *, higher: b
                 axes.plot(x[chosen], centre[chosen], marker="s", markersize=15, mew=1.2, **ring)
 
 
-def _wide(axes: Axes) -> bool:
+def wide(axes: Axes) -> bool:
     """Whether the drawn values are positive and span more than a factor of 30."""
     values = np.concatenate(
         [

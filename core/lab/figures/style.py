@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import math
 import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import matplotlib as mpl
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import XAxis, YAxis
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from PIL import Image
 
 INK = "#222222"
 QUIET = "#6b6b6b"
@@ -59,15 +62,24 @@ _RC: dict[Any, Any] = {
     "svg.fonttype": "path",
     "svg.hashsalt": "vhat",
 }
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 @contextmanager
 def style() -> Iterator[None]:
     """The look of all figures within a `with` block; matplotlib's own settings come back after it."""
     with mpl.rc_context():
+        dict.update(mpl.rcParams, _settings())
+        yield
+
+
+@cache
+def _settings() -> dict[Any, Any]:
+    """Matplotlib's defaults with ours, checked once: figures enter `style` some thousand times."""
+    with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(_RC)
-        yield
+        return {key: mpl.rcParams[key] for key in mpl.rcParams if key != "backend"}
 
 
 def new_figure(
@@ -129,14 +141,25 @@ class _LogTicks(LogLocator):
     def __call__(self) -> Sequence[float]:
         assert self.axis is not None
         low, high = self.axis.get_view_interval()
-        few = (1.0, 2.0, 5.0) if _narrow(self.axis) else (1.0,)
-        self.set_params(subs=few if high > 4 * low else (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0))
+        for most, within in _WITHIN_A_DECADE.items():
+            if high <= most * low:
+                self.set_params(subs=within)
+                break
         return super().__call__()
+
+
+_WITHIN_A_DECADE = {
+    4: (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0),
+    30: (1.0, 2.0, 5.0),
+    300: (1.0, 3.0),
+    math.inf: (1.0,),
+}
+"""Where ticks lie in each decade of an axis that spans at most so large a factor."""
 
 
 def _narrow(axis: Any) -> bool:
     low, high = axis.get_view_interval()
-    return bool(high < 30 * low)
+    return bool(high <= 300 * low)
 
 
 def name_powers(axis: XAxis | YAxis) -> None:
@@ -144,10 +167,12 @@ def name_powers(axis: XAxis | YAxis) -> None:
     axis.set_major_locator(_LogTicks())
 
     def text(value: float, _: int | None) -> str:
-        return f"{value:g}" if _narrow(axis) else f"$10^{{{round(math.log10(value))}}}$"
+        # Raised digits are glyphs of the font: a formula would be parsed anew for each of them.
+        return f"{value:g}" if _narrow(axis) else "10" + str(round(math.log10(value))).translate(_RAISED)
 
     axis.set_major_formatter(FuncFormatter(text))
-    axis.set_minor_formatter(NullFormatter())
+    # Minor ticks would be most of the time that a figure takes.
+    axis.set_minor_locator(NullLocator())
 
 
 def note(
@@ -201,11 +226,25 @@ def wrapped(name: str, width: int = 30) -> str:
     return "\n".join(textwrap.wrap(name, width)) or name
 
 
-def save_svg(figure: Figure, path: Path) -> None:
-    """Write an SVG file without empty margins; no date, fixed ids: the same figure gives the same bytes."""
+def plain(name: str) -> str:
+    """A name from outside (a ticker, a column of somebody's file) as a figure's text shows it: never read as
+    a formula, which a dollar sign would make of it."""
+    return name.replace("$", r"\$")
+
+
+def save_svg(figure: Figure, path: Path | BinaryIO, *, whole: bool = False) -> None:
+    """Write an SVG file without empty margins; no date, fixed ids: the same figure gives the same bytes.
+
+    Args:
+        whole: keep the margins, so that points of the figure are points of the file.
+    """
     with style():
         figure.savefig(
-            path, format="svg", bbox_inches="tight", pad_inches=0.04, metadata={"Date": None, "Creator": None}
+            path,
+            format="svg",
+            bbox_inches=None if whole else "tight",
+            pad_inches=0.04,
+            metadata={"Date": None, "Creator": None},
         )
 
 
@@ -213,3 +252,20 @@ def save_png(figure: Figure, path: Path, *, dpi: int = 160) -> None:
     """Write a PNG file."""
     with style():
         figure.savefig(path, format="png", dpi=dpi, metadata={"Software": None})
+
+
+def save_thumbnail(figure: Figure, path: Path, *, width: int = 320) -> None:
+    """Write a small PNG file of a figure that was saved before, in a few colours: the same bytes each time.
+
+    Args:
+        width: in pixels.
+    """
+    buffer = io.BytesIO()
+    # Its panels stay where they were put: laying them out takes longer than drawing them.
+    figure.set_layout_engine("none")
+    with style():
+        figure.savefig(buffer, format="png", dpi=2 * width / figure.get_figwidth(), bbox_inches="tight")
+    with Image.open(buffer) as image:
+        size = (width, round(width * image.height / image.width))
+        small = image.convert("RGB").resize(size, Image.Resampling.LANCZOS)
+        small.quantize(48, dither=Image.Dither.NONE).save(path, format="PNG", optimize=True)

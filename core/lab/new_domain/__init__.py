@@ -54,9 +54,13 @@ def write_domain(name: str, into: Path | None = None) -> Path:
     Raises:
         VhatError: one line for a name that is no package's or is taken, or a place that cannot be written.
     """
-    parent = root() if into is None else into.resolve()
+    try:
+        parent = root() if into is None else into.resolve()
+        _check(name, parent / name)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise VhatError(f"cannot look into {into}: {reason}; choose another place with --into") from error
     folder = parent / name
-    _check(name, folder)
     words = {"name": name, "title": name.replace("_", " ").capitalize(), "id": _study_id(name)}
     try:
         parent.mkdir(parents=True, exist_ok=True)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import math
+import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-from core.lab.registry import Domain
-from core.lab.study import Results, Study
+from core.lab.errors import VhatError
+from core.lab.fingerprint import package_versions
+from core.lab.registry import Domain, Registered
+from core.lab.runner import job_of
+from core.lab.store import Store, StoredShard
+from core.lab.study import Plan, Results, Study
+from core.lab.terminal import say
 from core.lab.verdict import Verdict
-
-if TYPE_CHECKING:
-    from core.lab.store import StoredShard
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ class Entry:
         study: the study.
         plan: the plan's name.
         results, verdict, provenance: None for a study that has not been run in this plan.
+        held_by: the module that holds the study, if not the one that holds its `judge`.
     """
 
     domain: Domain
@@ -67,6 +71,7 @@ class Entry:
     results: Results | None = None
     verdict: Verdict | None = None
     provenance: Provenance | None = None
+    held_by: str = ""
 
     @property
     def command(self) -> str:
@@ -82,4 +87,50 @@ class Entry:
     @property
     def module(self) -> str:
         """The module that holds the study, so that a reader finds its source."""
-        return self.study.judge.__module__
+        return self.held_by or self.study.judge.__module__
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A study whose entry is read from a store, in this process or in another.
+
+    Attributes:
+        registered: the study.
+        plan: with the seeds that were asked for.
+        store: the file.
+        device: where the results were computed.
+    """
+
+    registered: Registered
+    plan: Plan
+    store: Path
+    device: str = "cpu"
+
+    def entry(self) -> Entry:
+        """Results, verdict and provenance; without them where not all of the plan is stored."""
+        domain, study = self.registered.domain, self.registered.study
+        store = Store(self.store, notify=say)
+        try:
+            job = job_of(self.registered, self.plan, store, device=self.device)
+            try:
+                results = job.results()
+            except VhatError:
+                # Asked only now: to look for what is pending takes as long as to read what is there.
+                if job.complete():
+                    raise
+                return Entry(domain, study, self.plan.name, held_by=self.registered.module)
+            shards = [s for s in store.shards(study.id) if s.address in job.view.addresses]
+        finally:
+            store.close()
+        versions = {"python": platform.python_version()} | package_versions(
+            ("torch", "numpy", *study.packages)
+        )
+        return Entry(
+            domain,
+            study,
+            self.plan.name,
+            results,
+            study.judge(results),
+            Provenance.of(shards, job.view.code, versions),
+            self.registered.module,
+        )

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+import math
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from core.lab.registry import Domain
 from core.lab.report.bar import Bar, bar_of
 from core.lab.report.entry import Entry
-from core.lab.study import Table
+from core.lab.study import Part, Table
 from core.lab.tables import number
 from core.lab.verdict import Finding, Label, Outcome, Verdict
 
@@ -61,6 +63,7 @@ class Line:
     fails: tuple[str, ...]
     unclear: tuple[str, ...]
     replicas: str
+    thumbnail: Drawn | None = None
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,7 @@ def _regimes(decisive: Sequence[Finding], outcome: Outcome) -> tuple[str, ...]:
     return tuple(r for r, found in by_regime.items() if found == {outcome})
 
 
-def line_of(entry: Entry) -> Line:
+def line_of(entry: Entry, thumbnail: Drawn | None = None) -> Line:
     """One row of the first page."""
     verdict = entry.verdict
     decisive = [f for f in verdict.findings if f.decisive] if verdict else []
@@ -108,12 +111,13 @@ def line_of(entry: Entry) -> Line:
         entry=entry,
         page=f"studies/{page_name(entry)}",
         pill=pill_of(verdict),
-        sentence=verdict.sentence if verdict else "",
+        sentence=first_sentence(verdict.sentence) if verdict else "",
         main=judged(decisive[0]) if decisive else None,
         holds=_regimes(decisive, Outcome.HOLDS),
         fails=_regimes(decisive, Outcome.FAILS),
         unclear=_regimes(decisive, Outcome.UNCLEAR),
         replicas=replicas_text(decisive),
+        thumbnail=thumbnail,
     )
 
 
@@ -125,13 +129,14 @@ def replicas_text(findings: Sequence[Finding]) -> str:
     return str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
 
 
-def groups_of(entries: Sequence[Entry]) -> tuple[Group, ...]:
-    """Studies by domain, both in the order given."""
+def groups_of(entries: Sequence[Entry], thumbnails: Mapping[str, Drawn] | None = None) -> tuple[Group, ...]:
+    """Studies by domain, both in the order given; thumbnails by study."""
+    small = thumbnails or {}
     domains: dict[str, Domain] = {}
     for entry in entries:
         domains.setdefault(entry.domain.name, entry.domain)
     return tuple(
-        Group(domain, tuple(line_of(e) for e in entries if e.domain.name == name))
+        Group(domain, tuple(line_of(e, small.get(e.study.id)) for e in entries if e.domain.name == name))
         for name, domain in domains.items()
     )
 
@@ -158,6 +163,84 @@ def neighbours(entries: Sequence[Entry]) -> list[tuple[Entry | None, Entry | Non
     """The study before and the one after each, for the links at the foot of a page."""
     padded: list[Entry | None] = [None, *entries, None]
     return [(before, after) for before, _, after in zip(padded, padded[1:], padded[2:], strict=False)]
+
+
+_HEADINGS: Mapping[Part, str] = {
+    "": "A closer look",
+    "controls": "Controls",
+    "regimes": "Regimes",
+    "learning rates": "Sensitivity to the learning rate",
+    "learning curves": "Learning curves",
+}
+
+
+@dataclass(frozen=True)
+class PagePart:
+    """Figures below one heading, each with its number on the page."""
+
+    name: str
+    heading: str
+    figures: tuple[tuple[int, Drawn], ...]
+
+
+def parts_of(figures: Sequence[tuple[Part, Drawn]]) -> tuple[PagePart, ...]:
+    """All figures but the main one, part by part in a fixed order, numbered as they are shown."""
+    numbers = itertools.count(2)
+    found = []
+    for part, heading in _HEADINGS.items():
+        own = tuple((next(numbers), drawn) for of, drawn in figures[1:] if of == part)
+        if own:
+            found.append(PagePart((part or "closer look").replace(" ", "-"), heading, own))
+    return tuple(found)
+
+
+def doubt_of(found: Verdict | None) -> tuple[str, ...]:
+    """How sure a verdict is, in sentences: what it rests on, and where it is nearest to tipping."""
+    if found is None:
+        return ()
+    decisive = [f for f in found.findings if f.decisive]
+    counts = {o: sum(f.outcome is o for f in decisive) for o in Outcome}
+    said = ", ".join(f"{n} {_SAID[o]}" for o, n in counts.items() if n)
+    sentences = [
+        f"The verdict rests on {len(decisive)} {'finding' if len(decisive) == 1 else 'findings'}, with "
+        f"{replicas_text(decisive)} replicas behind each: {said}."
+    ]
+    if found.few_seeds:
+        sentences.append("That is too few seeds to decide; the label says so, whatever the intervals say.")
+    margins = [(margin, f) for f in decisive if (margin := _margin(f)) is not None]
+    if margins:
+        margin, nearest = min(margins, key=lambda pair: pair[0])
+        sentences.append(
+            f"Nearest to its threshold of {number(nearest.threshold)} lies “{nearest.regime}”: "
+            f"{number(nearest.effect)} [{number(nearest.low)}, {number(nearest.high)}]"
+            + (
+                ", an interval that holds the threshold."
+                if nearest.outcome is Outcome.UNCLEAR
+                else f"; its interval ends {number(margin)} times its own width away from it."
+            )
+        )
+    return tuple(sentences)
+
+
+_SAID = {Outcome.HOLDS: "hold", Outcome.FAILS: "fail", Outcome.UNCLEAR: "unclear"}
+
+
+def _margin(f: Finding) -> float | None:
+    """Distance from the interval to the threshold, in widths of the interval; None where there is none."""
+    width = f.high / 2 - f.low / 2
+    if not (math.isfinite(width) and width > 0):
+        return None
+    outside = max(f.low / 2 - f.threshold / 2, f.threshold / 2 - f.high / 2, 0.0)
+    return outside / width
+
+
+def first_sentence(text: str) -> str:
+    """What stands before the first full stop that a capital follows, outside of brackets."""
+    for stop in re.finditer(r"(?<=\.)\s+(?=[A-Z])", text):
+        before = text[: stop.start()]
+        if before.count("(") == before.count(")"):
+            return before
+    return text
 
 
 def paragraphs(text: str) -> list[str]:

@@ -23,6 +23,9 @@ class TwoTimeScales(PlayScheme):
     Attributes:
         rates: the factors, one a player.
         play: the scheme in which they play.
+
+    Raises:
+        ValueError: for a factor that is negative or not a number.
     """
 
     rates: tuple[float, ...]
@@ -118,6 +121,9 @@ class Lookahead(PlayScheme):
         rounds: k.
         strength: alpha; 1 leaves the scheme as it is.
         play: the scheme.
+
+    Raises:
+        ValueError: for no rounds, or a strength outside [0, 1].
     """
 
     rounds: int = 5
@@ -176,6 +182,9 @@ class Averaged(PlayScheme):
             exponential average that starts at the start (Yazici et al. 2019).
         decay: of the exponential average, in [0, 1).
         play: the scheme.
+
+    Raises:
+        ValueError: for another kind, or a decay outside [0, 1).
     """
 
     kind: Literal["uniform", "ema"] = "uniform"

@@ -79,6 +79,9 @@ class Optimistic(PlayScheme):
         first: what stands for the step before the first: `plain` takes it equal to the first, so that the
             first step is the rule's own; `zero` takes it as none, so that the first step is (1 + s) times as
             long.
+
+    Raises:
+        ValueError: for another word in `first`.
     """
 
     strength: float = 1.0

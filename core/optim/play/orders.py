@@ -35,6 +35,9 @@ class Alternating(PlayScheme):
         counters: `own`, each player's rule counts that player's steps; `shared`, one counter for all, which
             every step advances (one optimizer for all parameters that is stepped once a player): then Adam's
             bias correction fades sooner.
+
+    Raises:
+        ValueError: for another word in `counters`.
     """
 
     counters: Literal["own", "shared"] = "own"

@@ -67,7 +67,12 @@ class Moves:
     in_place: bool = True
 
     def all(self, params: Tensor, values: Tensor, states: tuple[Any, ...]) -> tuple[Tensor, tuple[Any, ...]]:
-        """Each player's step along its block of the field: parameters and states afterwards."""
+        """Each player's step along its block of the field `[R, D]`: parameters `[R, D]` and states
+        afterwards.
+
+        Raises:
+            ValueError: for several rates where the players move as one.
+        """
         if len(states) == 1:
             if self.rates is not None and len(self.rates) > 1:
                 raise ValueError(f"{len(self.rates)} rates for players that move as one")
@@ -80,7 +85,7 @@ class Moves:
         return self.feasible(params, tuple(after)), tuple(after)
 
     def one(self, number: int, params: Tensor, values: Tensor, own: Any) -> tuple[Tensor, Any]:
-        """The step of one player: all parameters, and its state, afterwards."""
+        """The step of one player: all parameters `[R, D]`, and its state, afterwards."""
         block = self.players[number]
         params, own = self._step(block, self._rate(number), params, values, own)
         if self.project is None:
@@ -98,7 +103,8 @@ class Moves:
         return self.project(params, metric), own
 
     def feasible(self, params: Tensor, states: tuple[Any, ...]) -> Tensor:
-        """The parameters after a step of all that left these states, projected where the problem asks."""
+        """The parameters `[R, D]` after a step of all that left these states, projected where the problem
+        asks."""
         if self.project is None:
             return params
 
@@ -185,8 +191,8 @@ class PlayScheme(ABC):
         players: Players = ONE_PLAYER,
         project: Project | None = None,
     ) -> tuple[Tensor, PlayState]:
-        """One round without derivatives: the parameters (maybe the same tensor, stepped in place) and the
-        state."""
+        """One round without derivatives: the parameters `[R, D]` (maybe the same tensor, stepped in place)
+        and the state."""
         with torch.set_grad_enabled(False):
             return self.turn(params, field, state, Moves(rule, lr, hyper, players, project))
 

@@ -253,8 +253,8 @@
     context.lineJoin = "bevel";
     context.lineWidth = 1.6;
     const dot = (t, v) => context.lineTo(x(t + shift), v > 0 ? y(v) : height);
-    // Where a pixel holds several steps, the lowest and the highest stand for them.
-    const each = Math.max(1, Math.floor(steps / (width - left - right)));
+    // Where a stroke's width holds several steps, the lowest and the highest stand for them.
+    const each = Math.ceil((1.6 * steps) / (width - left - right));
     for (const run of runs) {
       const values = run[name];
       const count = run.points - shift;

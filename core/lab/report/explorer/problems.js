@@ -119,7 +119,7 @@
         view: [-1.6, 1.6, -1.6, 1.6],
         solution: [0, 0],
         level: ratios(bowl.height, 2.2, 0.02),
-        usual: { lr: 0.05, rate: 0.05, noise: 1, start: [-1.2, -0.9], steps: 250 },
+        usual: { lr: 0.05, rate: 0.05, noise: 1, start: [-1.17, -0.93], steps: 250 },
       },
     ),
   ];

@@ -1,0 +1,221 @@
+"""What a study's page shows besides its prose: figures, films and tables, made here or in other processes."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Callable, Sequence
+from concurrent.futures import BrokenExecutor, Executor, Future
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from core.lab.engines import InProcess, WorkerDied
+from core.lab.errors import VhatError
+from core.lab.figures import save_svg, save_thumbnail, style
+from core.lab.films import FilmSpec
+from core.lab.registry import Domain, Registered
+from core.lab.report import films
+from core.lab.report.entry import Entry, Provenance, Stored
+from core.lab.report.generic import generic_figures
+from core.lab.report.pages import Drawn
+from core.lab.report.variants import tried_tables
+from core.lab.study import FigureSpec, Part, Plan, Results, Table
+from core.lab.verdict import Verdict
+
+_CSS_PIXELS_PER_INCH = 112  # a little larger on screen than on paper
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Material:
+    """Plain data, so that it crosses the border between processes.
+
+    Attributes:
+        plan, verdict, provenance: None for a study that has not been run.
+        figures: with the part of the page that each belongs to; the first is the main one.
+        thumbnail: of the main figure, for the first page.
+        films: moving pictures.
+        tables: the study's own.
+        tried: variants and cells.
+        problems: a line for each thing that could not be made.
+    """
+
+    plan: Plan | None = None
+    verdict: Verdict | None = None
+    provenance: Provenance | None = None
+    figures: tuple[tuple[Part, Drawn], ...] = ()
+    thumbnail: Drawn | None = None
+    films: tuple[films.Shown, ...] = ()
+    tables: tuple[Table, ...] = ()
+    tried: tuple[Table, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+class Draughtsman:
+    """Draws into the report's folder, and keeps a list of what went wrong."""
+
+    def __init__(self, root: Path, where: str) -> None:
+        self.root = root
+        self.where = where
+        self.problems: list[str] = []
+
+    def attempt(self, what: str, make: Callable[[], T]) -> T | None:
+        """What `make` gives; None, and a line among the problems, if it fails in any way."""
+        try:
+            return make()
+        except Exception as error:
+            # A study's own code, perhaps somebody else's: whatever it raises, the other pages are written.
+            reason = str(VhatError(str(error)))
+            self.problems.append(f"{self.where}: {what} failed: {type(error).__name__}: {reason}")
+            return None
+
+    def figure(self, planned: Drawn, draw: Callable[[], Figure], *, thumbnail: str = "") -> Drawn:
+        """A figure in its file, or why there is none."""
+        path = self.root / planned.source
+
+        def make() -> tuple[float, float]:
+            # What is too large for a float is drawn as what it becomes: infinite.
+            with style(), np.errstate(over="ignore"):
+                figure = draw()
+                path.parent.mkdir(parents=True, exist_ok=True)
+                save_svg(figure, path)
+                if thumbnail:
+                    save_thumbnail(figure, self.root / thumbnail)
+            return _size_of(path)
+
+        size = self.attempt(f"figure {planned.name!r}", make)
+        if size is None:
+            path.unlink(missing_ok=True)
+            return replace(planned, source="", problem=self.problems[-1])
+        return replace(planned, width=_pixels(size[0]), height=_pixels(size[1]))
+
+    def film(self, planned: films.Shown, shoot: Callable[[Path], films.Reel]) -> films.Shown:
+        """A film, or why there is none."""
+        path = self.root / planned.source
+
+        def make() -> films.Reel:
+            with style():
+                return shoot(path)
+
+        reel = self.attempt(f"film {planned.name!r}", make)
+        if reel is None:
+            path.unlink(missing_ok=True)
+            return replace(planned, source="", problem=self.problems[-1])
+        width, height = map(_pixels, reel.size)
+        return replace(planned, width=width, height=height, reel=reel)
+
+
+def _pixels(points: float) -> int:
+    return round(points / 72 * _CSS_PIXELS_PER_INCH)
+
+
+def _size_of(path: Path) -> tuple[float, float]:
+    """Width and height of an SVG file, in points."""
+    with path.open(encoding="utf-8") as file:
+        box = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', file.read(4000))
+    if box is None:
+        raise ValueError(f"{path.name} has no size")
+    return float(box[1]), float(box[2])
+
+
+def material_of(entry: Entry, root: Path) -> Material:
+    """Draw all that an entry needs into the report's folder."""
+    if entry.results is None:
+        return Material()
+    study, results = entry.study, entry.results
+    by = Draughtsman(root, f"study {study.id!r}")
+    specs = (*study.figures, *(by.attempt("learning curves", lambda: generic_figures(study, results)) or ()))
+    drawn = tuple((spec.part, _figure(by, study.id, spec, results, spec is specs[0])) for spec in specs)
+    moving = tuple(_film(by, study.id, spec, results) for spec in study.films)
+    small = root / _thumbnail(study.id)
+    return Material(
+        results.plan,
+        entry.verdict,
+        entry.provenance,
+        drawn,
+        replace(drawn[0][1], source=_thumbnail(study.id)) if drawn and small.is_file() else None,
+        moving,
+        by.attempt("tables", lambda: study.tables(results)) or (),
+        by.attempt("table of variants", lambda: tried_tables(results)) or (),
+        tuple(by.problems),
+    )
+
+
+def _thumbnail(study: str) -> str:
+    return f"figures/{study}/thumbnail.png"
+
+
+def _figure(by: Draughtsman, study: str, spec: FigureSpec, results: Results, main: bool) -> Drawn:
+    planned = Drawn(spec.name, spec.caption, spec.alt, f"figures/{study}/{spec.name}.svg")
+    return by.figure(planned, lambda: spec.draw(results), thumbnail=_thumbnail(study) if main else "")
+
+
+def _film(by: Draughtsman, study: str, spec: FilmSpec, results: Results) -> films.Shown:
+    planned = films.Shown(spec.name, spec.caption, spec.alt, f"figures/{study}/film-{spec.name}.svg")
+    return by.film(planned, lambda path: films.shoot(spec.draw(results), path))
+
+
+def _by_name(module: str, domain: Domain, plan: Plan, store: Path, device: str, root: Path) -> Material:
+    """In another process, which finds the study by the module that holds it."""
+    registered = Registered(domain, importlib.import_module(module).STUDY, module)
+    return material_of(Stored(registered, plan, store, device).entry(), root)
+
+
+def materials(
+    entries: Sequence[Entry | Stored], root: Path, executor: Executor
+) -> list[tuple[Entry, Material]]:
+    """Everything drawn, in the order of the entries, whatever the order in which it was done.
+
+    Raises:
+        WorkerDied: if a process of the executor is gone.
+    """
+    elsewhere = not isinstance(executor, InProcess)
+    futures: dict[int, Future[Material]] = {}
+    # What takes long goes first, so that no worker is left alone with it at the end.
+    order = sorted(range(len(entries)), key=lambda i: -_weight(entries[i]))
+    try:
+        for i in order if elsewhere else ():
+            own = entries[i]
+            if isinstance(own, Stored):
+                registered = own.registered
+                where = (registered.module, registered.domain, own.plan, own.store, own.device, root)
+                futures[i] = executor.submit(_by_name, *where)
+        return [
+            _joined(own, futures[i].result()) if i in futures else _here(own, root)
+            for i, own in enumerate(entries)
+        ]
+    except BrokenExecutor as error:
+        raise WorkerDied(
+            "report: a worker process died, perhaps for want of memory; run the same command with --workers 1"
+        ) from error
+
+
+def _weight(own: Entry | Stored) -> int:
+    study = own.study if isinstance(own, Entry) else own.registered.study
+    return len(study.figures) + 3 * len(study.films)
+
+
+def _here(own: Entry | Stored, root: Path) -> tuple[Entry, Material]:
+    entry = own.entry() if isinstance(own, Stored) else own
+    return entry, material_of(entry, root)
+
+
+def _joined(own: Entry | Stored, made: Material) -> tuple[Entry, Material]:
+    """The entry without its arrays, which pages do not need."""
+    assert isinstance(own, Stored)
+    results = Results(made.plan, {}) if made.plan else None
+    registered = own.registered
+    entry = Entry(
+        registered.domain,
+        registered.study,
+        own.plan.name,
+        results,
+        made.verdict,
+        made.provenance,
+        registered.module,
+    )
+    return entry, made

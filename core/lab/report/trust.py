@@ -1,0 +1,57 @@
+"""The page on trust: promises as the template needs them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from core.lab.trust import Standing, code_version
+
+_KINDS = {"holds": "holds", "broken": "fails"}
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A promise as shown.
+
+    Attributes:
+        standing: what the figures say.
+        kind: `holds`, `fails` or `unclear`, for symbol and colour.
+        measured: date of the figures, with versions where they are not those of the whole page.
+    """
+
+    standing: Standing
+    kind: str
+    measured: str
+
+
+def kept(standings: Sequence[Standing]) -> tuple[Kept, ...]:
+    """All promises, in order."""
+    common = versions_of(standings)
+    return tuple(
+        Kept(
+            s,
+            _KINDS.get(s.state, "unclear"),
+            s.date if _words(s) == common else f"{s.date}; {_words(s)}",
+        )
+        for s in standings
+    )
+
+
+def versions_of(standings: Sequence[Standing]) -> str:
+    """The versions behind most figures, in words; empty without figures."""
+    found = Counter(_words(s) for s in standings if s.date)
+    return found.most_common(1)[0][0] if found else ""
+
+
+def _words(standing: Standing) -> str:
+    words = ", ".join(f"{name} {value}" for name, value in standing.versions.items())
+    return words if standing.versions.get("code") == code_version() else f"{words} (other code than this)"
+
+
+def tally(shown: Sequence[Kept]) -> str:
+    """How many promises stand how: `7 hold, 2 not tried here`."""
+    states = Counter("hold" if k.standing.state == "holds" else k.standing.state for k in shown)
+    order = ("hold", "broken", "tried in part", "not tried here")
+    return ", ".join(f"{states[s]} {s}" for s in order if states[s])

@@ -1,0 +1,209 @@
+"""Promises and their figures: what is counted is what stands, and nothing stands without figures."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.lab.errors import VhatError
+from core.lab.registry import root
+from core.lab.report import build_report
+from core.lab.trust import (
+    PROMISES,
+    VARIABLE,
+    Count,
+    Measure,
+    Standing,
+    Trial,
+    code_version,
+    promise_of,
+    standings,
+    stored_trials,
+    trust_text,
+    versions_here,
+)
+from tests.tally import Tally
+
+
+def trial(promise: str = "kill", test: str = "tests/a.py::b", **changes: object) -> Trial:
+    plain = Trial(
+        promise, test, True, 1.0, (Count("kill points", 150, 150),), date="2026-02-03", versions={"x": "1"}
+    )
+    return dataclasses.replace(plain, **changes)  # type: ignore[arg-type]
+
+
+def standing(*trials: Trial) -> Standing:
+    return next(s for s in standings(trials) if s.promise.name == "kill")
+
+
+TEXT = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=20)
+COUNTS = st.tuples(TEXT, st.integers(0, 2**40), st.integers(0, 2**40)).map(
+    lambda x: Count(x[0], max(x[1:]), min(x[1:]))
+)
+FINITE = st.floats(allow_nan=False, allow_infinity=False)
+TRIALS = st.builds(
+    Trial,
+    st.sampled_from([p.name for p in PROMISES]),
+    TEXT,
+    st.booleans(),
+    st.floats(0, 1e6),
+    st.lists(COUNTS, max_size=3).map(tuple),
+    st.lists(st.builds(Measure, TEXT, FINITE, FINITE, TEXT), max_size=2).map(tuple),
+    st.lists(TEXT, max_size=2).map(tuple),
+    st.just("2026-01-01"),
+    st.dictionaries(TEXT, TEXT, max_size=2),
+)
+
+
+@given(st.lists(TRIALS, max_size=4, unique_by=lambda t: t.file))
+def test_what_is_written_is_read_again(tmp_path_factory: pytest.TempPathFactory, trials: list[Trial]) -> None:
+    folder = tmp_path_factory.mktemp("trust")
+    for own in trials:
+        own.save(folder)
+        own.save(folder)
+    found, problems = stored_trials(folder)
+    assert problems == ()
+    assert sorted(found, key=lambda t: t.file) == sorted(trials, key=lambda t: t.file)
+    assert len(list(folder.iterdir())) == len(trials)
+    stands = standings(found)
+    assert [s.promise for s in stands] == list(PROMISES)
+    for own in stands:
+        mine = [t for t in trials if t.promise == own.promise.name]
+        assert (own.state == "not tried here") == (not mine)
+        assert (own.state == "broken") == any(not t.kept for t in mine)
+    assert trust_text(stands)
+
+
+def test_a_folder_without_figures_is_empty(tmp_path: Path) -> None:
+    assert stored_trials(tmp_path / "nowhere") == ((), ())
+    assert {s.state for s in standings(())} == {"not tried here"}
+
+
+def test_counts_of_all_tests_add_up_to_the_goal() -> None:
+    first, second = trial(), trial(test="tests/a.py::c")
+    assert standing(first).state == "tried in part"
+    both = standing(first, second)
+    assert (both.state, both.reached) == ("holds", "300 of 300 kill points")
+    assert both.date == "2026-02-03"
+    assert standing(first, dataclasses.replace(second, date="2026-01-01")).date == "2026-01-01"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"passed": False},
+        {"counts": (Count("kill points", 150, 149),)},
+        {"measures": (Measure("growth", 8.1, 8.0, "bytes"),)},
+    ],
+)
+def test_one_failure_breaks_a_promise(changes: dict[str, object]) -> None:
+    broken = standing(trial(), trial(test="tests/a.py::c"), trial(test="tests/a.py::d", **changes))
+    assert broken.state == "broken"
+    assert broken.failed == ("tests/a.py::d",)
+
+
+def test_versions_that_differ_stand_side_by_side() -> None:
+    found = standing(trial(), trial(test="tests/a.py::c", versions={"x": "2", "y": "3"}))
+    assert found.versions == {"x": "1 and 2", "y": "3"}
+
+
+def test_the_tests_of_the_promises_exist_and_know_their_promise() -> None:
+    for promise in PROMISES:
+        assert promise.tests
+        for test in promise.tests:
+            path, _, name = test.partition("::")
+            assert (root() / path).exists(), test
+            assert not name or f"def {name}(" in (root() / path).read_text("utf-8")
+            assert promise_of(f"{test}::test_x" if not name else test) is promise
+    assert promise_of("tests/lab/test_trust.py::test_x") is None
+    assert len({p.name for p in PROMISES}) == len(PROMISES)
+
+
+def test_a_test_that_counts_nothing_counts_as_itself() -> None:
+    tally = Tally()
+    found = tally.trial("tests/cli/test_bad_input.py::test_vhat[x\0y]", passed=True)
+    assert found is not None
+    assert found.counts == (Count("cases", 1, 1),)
+    assert found.test == "tests/cli/test_bad_input.py::test_vhat[x?y]"
+    failed = tally.trial("tests/cli/test_bad_input.py::test_vhat[x]", passed=False)
+    assert failed is not None
+    assert failed.counts == (Count("cases", 1, 0),)
+    assert tally.trial("tests/lab/test_trust.py::test_x", passed=True) is None
+
+
+def test_a_run_writes_figures_where_it_is_told_to(tmp_path: Path) -> None:
+    own = "tests/test_untrusted.py::test_the_ban_leaves_the_rest_alone"
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", own],
+        cwd=root(),
+        env={**os.environ, VARIABLE: str(tmp_path / "trust")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    ((found,), problems) = stored_trials(tmp_path / "trust")
+    assert problems == ()
+    assert (found.promise, found.test, found.passed) == ("untrusted", own, True)
+    assert found.versions.keys() == versions_here().keys()
+
+
+def test_figures_that_are_changed_are_no_figures(tmp_path: Path) -> None:
+    path = trial(passed=False).save(tmp_path)
+    text = json.loads(path.read_text("utf-8"))
+    path.write_text(json.dumps({**text, "passed": True}), "utf-8")
+    found, (problem,) = stored_trials(tmp_path)
+    assert found == ()
+    assert problem.endswith("its digest does not fit")
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(VhatError, match=r"cannot write .*kill-"):
+        trial().save(tmp_path / "file")
+
+
+def test_the_report_shows_every_promise(tmp_path: Path) -> None:
+    versions = {"code": code_version(), "torch": "2.13.0"}
+    trials = [
+        trial(counts=(Count("kill points", 604, 604),), versions=versions),
+        trial(
+            "memory",
+            "m",
+            counts=(),
+            measures=(Measure("growth", 1.5, 8.0, "bytes a step"),),
+            versions=versions,
+        ),
+        trial("damage", "d", passed=False, counts=(Count("damages", 7, 6),), versions={"code": "older"}),
+        trial("bad-input", "i", counts=(Count("cases", 3, 3),), versions=versions, notes=("a note",)),
+    ]
+    index, problems = build_report([], tmp_path / "report", (), standings(trials))
+    assert problems == ()
+    assert 'href="trust.html"' in index.read_text("utf-8")
+    page = (index.parent / "trust.html").read_text("utf-8").replace("&#39;", "'")
+    for promise in PROMISES:
+        for text in (promise.text, promise.tried, promise.goal):
+            assert text in page
+    for text in (
+        "604 of 604 kill points",
+        "growth: 1.5 bytes a step (limit 8)",
+        "6 of 7 damages",
+        "broken by <code>d</code>",
+        "code older (other code than this)",
+        f"Where nothing else is said: code {code_version()}, torch 2.13.0.",
+        "a note",
+        "2 hold, 1 broken, 1 tried in part, 5 not tried here",
+    ):
+        assert text in page, text
+    again, _ = build_report([], tmp_path / "again", (), standings(trials[::-1]))
+    assert (again.parent / "trust.html").read_text("utf-8").replace("&#39;", "'") == page
+    without, _ = build_report([], tmp_path / "without")
+    assert not (without.parent / "trust.html").exists()

@@ -1,0 +1,100 @@
+"""What tests count while they try to break a promise; written where VHAT_TRUST names a folder."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from core.lab.trust import VARIABLE, Count, Measure, Trial, promise_of
+
+_LONGEST = 200
+
+
+class Tally:
+    """The counts of the test that runs now."""
+
+    def __init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        """Another test starts."""
+        self.counts: dict[str, list[int]] = {}
+        self.measures: list[Measure] = []
+        self.notes: list[str] = []
+        self.start = time.perf_counter()
+
+    def trial(self, test: str, *, passed: bool) -> Trial | None:
+        """The figures of a test, if it tries a promise."""
+        promise = promise_of(test)
+        if promise is None:
+            return None
+        counts = self.counts or ({} if self.measures or self.notes else {promise.each: [1, int(passed)]})
+        shown = "".join(c if c.isprintable() else "?" for c in test)[:_LONGEST]
+        return Trial(
+            promise.name,
+            shown,
+            passed,
+            round(time.perf_counter() - self.start, 1),
+            tuple(Count(what, *numbers) for what, numbers in counts.items()),
+            tuple(self.measures),
+            tuple(self.notes),
+        )
+
+
+_NOW = Tally()
+
+
+@contextmanager
+def trial(what: str, number: int = 1) -> Iterator[None]:
+    """A trial, or several at once: kept unless it raises."""
+    numbers = _NOW.counts.setdefault(what, [0, 0])
+    numbers[0] += number
+    yield
+    numbers[1] += number
+
+
+def kept(what: str, number: int = 1) -> None:
+    """Trials that have just been seen to keep the promise."""
+    with trial(what, number):
+        pass
+
+
+def measured(what: str, value: float, limit: float, unit: str) -> None:
+    """A number that must not pass its limit."""
+    _NOW.measures.append(Measure(what, value, limit, unit))
+
+
+def note(line: str) -> None:
+    """What the reader of the figures should know."""
+    _NOW.notes.append(line)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """A test begins."""
+    _NOW.begin()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Write the figures of a test that has come to its end, or failed on the way to it."""
+    report = yield
+    folder = os.environ.get(VARIABLE)
+    if folder and (report.when == "call" or report.failed):
+        found = _NOW.trial(item.nodeid, passed=report.passed)
+        if found is not None:
+            found.save(Path(folder))
+    return report
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what tries a promise."""
+    for item in items:
+        if promise_of(item.nodeid) is not None:
+            item.add_marker("trust")

@@ -6,7 +6,7 @@ name and time limit, and the policies' sizes.
 
 from __future__ import annotations
 
-import zipfile
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import torch
 
 from core.lab.errors import VhatError
 from core.lab.random import Keys
+from core.lab.staging import write_whole
 from rl.arrays import Floats
 from rl.environments import task
 from rl.episodes import Task
@@ -23,6 +24,8 @@ from rl.policies import CategoricalMLP, Policy
 from rl.rollout import Batch, rollout
 
 _FORMAT = 1
+_LARGEST = 10_000_000
+"""Size of a layer and steps of an episode: what is larger is damage."""
 
 
 @dataclass(frozen=True)
@@ -59,17 +62,17 @@ class Agents:
             VhatError: if it cannot be written.
         """
         path = path if path.suffix else path.with_suffix(".npz")
+        archive = io.BytesIO()
+        np.savez(
+            archive,
+            format=np.array(_FORMAT),
+            task=np.array(self.task.id),
+            horizon=np.array(self.task.horizon),
+            sizes=np.array(self.policy.sizes),
+            params=self.params,
+        )
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("wb") as file:
-                np.savez(
-                    file,
-                    format=np.array(_FORMAT),
-                    task=np.array(self.task.id),
-                    horizon=np.array(self.task.horizon),
-                    sizes=np.array(self.policy.sizes),
-                    params=self.params,
-                )
+            write_whole(path, archive.getvalue())
         except OSError as error:
             raise VhatError(f"cannot write {path}: {error.strerror}; choose another place") from error
         return path
@@ -87,15 +90,24 @@ def load(path: Path) -> Agents:
     except OSError as error:
         reason = error.strerror or "it is no file of saved policies"
         raise VhatError(f"cannot read {path}: {reason}") from error
-    except (ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+    except Exception as error:
+        # A damaged archive leads numpy and zipfile to errors of all kinds: it is said to be encrypted, packed
+        # by a method that nobody knows, or larger than the memory.
         raise VhatError(f"{path} is no file of saved policies; one is written with --save") from error
     if kept["format"].shape != () or kept["format"] != _FORMAT:
         raise VhatError(f"{path} was written by another version of vhat, and cannot be read by this one")
     params = kept["params"]
-    played = task(str(kept["task"]), int(kept["horizon"]))
-    sizes = tuple(int(x) for x in kept["sizes"])
+    try:
+        named, horizon, sizes = str(kept["task"]), int(kept["horizon"]), tuple(map(int, kept["sizes"]))
+    except (TypeError, ValueError, OverflowError) as error:
+        raise VhatError(f"{path} names no task and sizes; one is written with --save") from error
+    if len(sizes) < 2 or not all(0 < size <= _LARGEST for size in (*sizes, horizon)):
+        raise VhatError(f"the policies in {path} have sizes {sizes} and horizon {horizon}, which none has")
+    played = task(named, horizon)
     policy: Policy = CategoricalMLP(sizes) if played.discrete else GaussianMLP(sizes)
     fits = (sizes[0], sizes[-1]) == (played.observation_size, played.actions)
     if not fits or params.ndim != 2 or params.shape[1] != policy.dim or params.dtype.kind != "f":
         raise VhatError(f"the policies in {path} (sizes {sizes}) do not fit {played.id}")
+    if not np.isfinite(params).all():
+        raise VhatError(f"the policies in {path} are not finite")
     return Agents(played, policy, params)

@@ -56,12 +56,13 @@ class Baseline:
 
 
 def none(evidence: Evidence) -> list[Floats]:
-    """Nothing is subtracted."""
+    """Nothing is subtracted: a zero `[1, 1, 1]` a block."""
     return [np.zeros((1, 1, 1), returns.dtype) for returns in evidence.returns]
 
 
 def leave_one_out(evidence: Evidence) -> list[Floats]:
-    """The mean return-to-go of the replica's other E - 1 episodes at the same time (Kool et al. 2019).
+    """The mean return-to-go of the replica's other E - 1 episodes at the same time (Kool et al. 2019),
+    `[n, T, E]` a block.
 
     Unbiased: the other episodes are independent of this one. An episode that has ended has 0 to go and stays
     in the mean, since leaving it out would make the divisor, though not the bias, depend on luck.
@@ -70,7 +71,7 @@ def leave_one_out(evidence: Evidence) -> list[Floats]:
 
 
 def own_mean(evidence: Evidence) -> list[Floats]:
-    """The mean return-to-go of all E episodes at the same time.
+    """The mean return-to-go of all E episodes at the same time, `[n, T, 1]` a block.
 
     Biased: an episode's own return is in it, which shrinks the mean estimate by the factor 1 - 1/E.
     """
@@ -78,7 +79,8 @@ def own_mean(evidence: Evidence) -> list[Floats]:
 
 
 def running_mean(evidence: Evidence) -> list[Floats]:
-    """The mean return-to-go of earlier updates at the same time, the old forgotten exponentially.
+    """The mean return-to-go of earlier updates at the same time, the old forgotten exponentially;
+    `[n, T, 1]` a block.
 
     Unbiased: it was known before the batch was drawn. Nothing is remembered at the first update.
     """
@@ -95,7 +97,8 @@ def running_mean(evidence: Evidence) -> list[Floats]:
 
 
 def value(evidence: Evidence) -> list[Floats]:
-    """A value function of state and time, fitted by ridge regression on the replica's other episodes.
+    """A value function of state and time, fitted by ridge regression on the replica's other episodes;
+    `[n, T, E]` a block.
 
     Unbiased: the other episodes are independent of this one. See `rl.values`.
     """
@@ -103,7 +106,8 @@ def value(evidence: Evidence) -> list[Floats]:
 
 
 def optimal_constant(evidence: Evidence) -> list[Floats]:
-    """The constant that minimises the estimate's total variance, estimated on the replica's other episodes.
+    """The constant that minimises the estimate's total variance, estimated on the replica's other
+    episodes; `[n, 1, E]` a block.
 
     With g = sum_t G_t z_t and s = sum_t z_t over the scores z of an episode, the variance of g - b s summed
     over coordinates is least at b = E[<g, s>] / E[|s|^2] (Greensmith, Bartlett and Baxter 2004, section 4).

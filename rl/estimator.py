@@ -40,6 +40,10 @@ class Estimator:
             Only the bonus's own gradient is followed, not how actions lead to states of high entropy.
         cut: end every episode of training after so many steps, as if nothing came after; None for the task's
             own limit.
+
+    Raises:
+        VhatError: for an unknown baseline, a discount outside [0, 1], a negative bonus, or a cut before the
+            first step.
     """
 
     baseline: str = "none"

@@ -6,6 +6,8 @@ action, in Gymnasium's own environment, which draws it.
 
 from __future__ import annotations
 
+import contextlib
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +21,6 @@ from core.lab.random import Keys
 from rl.agents import Agents
 from rl.drawing import PAINTERS, SIZE
 from rl.gymnasium_task import ScalarTask, make
-from rl.rollout import Batch
 
 SUFFIXES = (".gif", ".png", ".webp")
 """Formats of a film; `.png` is an animated PNG."""
@@ -43,15 +44,6 @@ class Take:
     over: bool
 
 
-def _recorded(batch: Batch) -> tuple[Any, Any, Any]:
-    """What the first episode of the only policy saw `[T, O]`, did `[T, ...]` and earned `[T]`."""
-    length = int(batch.lengths[0, 0])
-    seen = np.concatenate([block.inputs[0, :, 0, :-1] for block in batch.blocks])[:length]
-    done = np.concatenate([block.actions[0, :, 0] for block in batch.blocks])[:length]
-    earned = np.concatenate([block.rewards[0, :, 0] for block in batch.blocks])[:length]
-    return seen, done, earned
-
-
 def take(agent: Agents, keys: Keys) -> Take:
     """One episode of one policy.
 
@@ -59,7 +51,7 @@ def take(agent: Agents, keys: Keys) -> Take:
         VhatError: if the task cannot be drawn here.
     """
     batch = agent.episodes(1, keys)
-    seen, done, earned = _recorded(batch)
+    seen, done, earned = batch.first_episode()
     if agent.task.id in PAINTERS:
         pictures = [PAINTERS[agent.task.id](observation) for observation in seen]
     else:
@@ -75,13 +67,16 @@ def _played_again(task: ScalarTask, keys: Keys, actions: Any) -> list[Image.Imag
     try:
         env.reset(seed=seed)
         pictures = []
-        for action in task.native(actions[None])[0]:
-            pictures.append(Image.fromarray(env.render()).resize(SIZE, Image.Resampling.LANCZOS))
-            env.step(action)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of graphics libraries, before they raise what counts
+            for action in task.native(actions[None])[0]:
+                pictures.append(Image.fromarray(env.render()).resize(SIZE, Image.Resampling.LANCZOS))
+                env.step(action)
     except Exception as error:  # whatever a graphics library raises
         raise VhatError(f"{task.id} cannot be drawn here: {error}") from error
     finally:
-        env.close()
+        with contextlib.suppress(Exception):  # a viewer that could not be made cannot be closed either
+            env.close()
     return pictures
 
 

@@ -44,7 +44,7 @@ class Graft:
     length: Rule
 
     def start(self, params: Tensor, *, state_dtype: torch.dtype | None = None, **_: object) -> GraftState:
-        """Both rules' states before the first step."""
+        """Both rules' states before the first step, for parameters `[R, D]`."""
         return GraftState(
             0,
             self.direction.init(params, state_dtype=state_dtype),

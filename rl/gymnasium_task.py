@@ -1,7 +1,8 @@
 """Any Gymnasium task, one of its own scalar environments an episode.
 
-That is a loop in Python, and slow; it is still faster than Gymnasium's vector environments over the same
-scalar ones (which step and copy one by one as well, and go on with episodes that have ended).
+That is a loop in Python, and slow; it is about as fast as Gymnasium's vector environments over the same
+scalar ones, which loop as well, but go on with episodes that have ended and reset them on the way, with a
+step that counts for nothing.
 """
 
 from __future__ import annotations
@@ -143,7 +144,7 @@ class ScalarTask:
         return np.clip(centre + half * shaped, space.low, space.high).astype(space.dtype)
 
     def seen(self, observation: Any) -> Floats:
-        """An observation as a flat vector."""
+        """An observation as a flat vector `[O]`."""
         if isinstance(self.observation_space, spaces.Box):
             return np.ravel(observation)
         return np.asarray(spaces.flatten(self.observation_space, observation))

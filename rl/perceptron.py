@@ -42,6 +42,9 @@ class Perceptron:
     Attributes:
         sizes: inputs, hidden sizes, outputs. Without a hidden layer f is linear, which is tabular for one-hot
             inputs.
+
+    Raises:
+        ValueError: for fewer than two sizes, or one below 1.
     """
 
     sizes: tuple[int, ...]

@@ -75,7 +75,11 @@ class Policy(Protocol):
 
 @dataclass(frozen=True)
 class CategoricalMLP(Perceptron):
-    """pi(a | s) = softmax(f(s))_a, with f a perceptron of tanh units."""
+    """pi(a | s) = softmax(f(s))_a, with f a perceptron of tanh units.
+
+    Raises:
+        ValueError: for fewer than two actions.
+    """
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -179,8 +183,8 @@ def sample(logits: list[Floats], uniforms: Floats, out: Actions) -> None:
         # u > 1 / (1 + exp(d)), the chance of the first action.
         (ratio,) = logits
         np.exp(ratio, out=ratio)
-        ratio += 1.0
-        ratio *= uniforms
+        np.add(ratio, 1.0, out=ratio)
+        np.multiply(ratio, uniforms, out=ratio)
         out[...] = ratio > 1.0
         return
     _exponentials(logits)

@@ -5,7 +5,7 @@ The batch is drawn from a Gymnasium task by `rl.rollout`, the estimate is that o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -39,6 +39,10 @@ class Reinforce:
         episodes: E, whole episodes a step of training.
         evaluation_episodes: episodes of a call of `measure`.
         dtype, device: of the parameters. Environments and gradients are computed on the CPU, in numpy.
+        watch: is shown each batch of training, if given.
+
+    Raises:
+        VhatError: for too few episodes, or a policy that does not fit the task.
     """
 
     task: Task
@@ -48,6 +52,7 @@ class Reinforce:
     evaluation_episodes: int = 16
     dtype: torch.dtype = torch.float32
     device: str = "cpu"
+    watch: Callable[[Batch], None] | None = field(default=None, repr=False, compare=False)
     _running: RunningMean = field(default_factory=RunningMean, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -81,7 +86,7 @@ class Reinforce:
         return self.policy.init(keys.fold("policy"), self.dtype).to(self.device)
 
     def batch(self, params: Tensor, keys: Keys, step: int) -> Batch:
-        """The E episodes of each replica from which `field` is computed."""
+        """The E episodes of each replica `[R, D]` from which `field` is computed."""
         cut = self.estimator.cut
         task = self.task if cut is None else self.task.limited(min(cut, self.task.horizon))
         return rollout(self.policy, params, task, keys.fold("episodes").at(step), self.episodes)
@@ -94,7 +99,7 @@ class Reinforce:
         each_episode: bool = False,
         remembered: np.ndarray | None = None,
     ) -> Tensor:
-        """See `rl.estimator.estimate`; on the device of the parameters."""
+        """`[R, D]`, or `[R, E, D]`: see `rl.estimator.estimate`; on the device of the parameters."""
         values = estimate(
             self.policy,
             params.detach().cpu().numpy(),
@@ -112,6 +117,8 @@ class Reinforce:
         parts, batches = [], []
         for rows, own in _parts(len(params), keys):
             batch = self.batch(params[rows], own, step)
+            if self.watch is not None:
+                self.watch(batch)
             part = None if remembered is None else remembered[rows]
             values = self.gradient(params[rows], batch, remembered=part)
             parts.append(Field(values, measures(batch, params.device)))

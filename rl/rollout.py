@@ -68,6 +68,15 @@ class Batch:
         """The share of the steps taken that belong to an episode."""
         return float(self.lengths.sum()) / self.stepped
 
+    def first_episode(self) -> tuple[Any, Any, Any]:
+        """The first replica's first episode: what it saw `[T, O]`, did `[T, ...]` and earned `[T]`."""
+        length = int(self.lengths[0, 0])
+        blocks = [block for block in self.blocks if block.rows[0] == 0]
+        seen = np.concatenate([block.inputs[0, :, 0, :-1] for block in blocks])[:length]
+        done = np.concatenate([block.actions[0, :, 0] for block in blocks])[:length]
+        earned = np.concatenate([block.rewards[0, :, 0] for block in blocks])[:length]
+        return seen, done, earned
+
 
 def _array(values: Tensor) -> Any:
     return values.detach().cpu().numpy()
@@ -137,16 +146,19 @@ def _empty(policy: Policy, rows: Indices, start: int, episodes: int, dtype: Any)
 def _run(block: Block, act: Act, running: Episodes, noise: Floats, alive: Bools) -> Bools:
     """Fill a block; `alive` `[n, E]` is brought up to date. Tells which episodes the task ended `[n, E]`."""
     failed = np.zeros(alive.shape, dtype=np.bool_)
-    for t in range(BLOCK):
-        seen, chosen = block.inputs[:, t], block.actions[:, t]
-        seen[..., :-1] = running.observations
-        act(seen, noise[:, t], chosen)
-        block.mask[:, t] = alive
-        block.rewards[:, t], over, cut = running.step(chosen)
-        failed |= over & alive
-        over |= cut
-        np.greater(alive, over, out=alive)
-        if not alive.any():
+    ended = np.empty_like(failed)
+    times = (block.inputs, block.inputs[..., :-1], noise, block.actions, block.mask, block.rewards)
+    steps = zip(*(values.swapaxes(0, 1) for values in times), strict=True)
+    for inputs, seen, chance, chosen, live, rewards in steps:
+        seen[...] = running.observations
+        act(inputs, chance, chosen)
+        live[...] = alive
+        rewards[...], over, cut = running.step(chosen)
+        np.logical_and(over, alive, out=ended)
+        np.logical_or(failed, ended, out=failed)
+        np.logical_or(over, cut, out=ended)
+        np.greater(alive, ended, out=alive)
+        if not np.count_nonzero(alive):
             break
     np.multiply(block.rewards, block.mask, out=block.rewards)
     return failed

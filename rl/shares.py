@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from scipy import stats as scipy_stats
 
@@ -15,7 +17,12 @@ def share_of_gain(control: Array, base: Array, full: Array) -> stats.Interval:
 
     Args:
         control, base, full: `[seeds]`, finite. Whether more is better plays no part.
+
+    Returns:
+        The share and the ends of its interval; NaN where `full` gains nothing that could be shared.
     """
+    if full.mean() == base.mean():
+        return math.nan, math.nan, math.nan
 
     def share(control: Array, base: Array, full: Array, axis: int = -1) -> Array:
         gain = np.asarray(control.mean(axis=axis) - base.mean(axis=axis))
@@ -36,8 +43,8 @@ def share_of_gain(control: Array, base: Array, full: Array) -> stats.Interval:
 
 
 def logit(returns: Array, limit: float) -> Array:
-    """The logit of return / limit, clipped to [0.001, 0.999]: a scale without a ceiling, on which a gain near
-    the limit counts as much as one at the start.
+    """The logit of return / limit `[...]`, clipped to [0.001, 0.999]: a scale without a ceiling, on which a
+    gain near the limit counts as much as one at the start.
     """
     share = np.clip(returns / limit, 1e-3, 1 - 1e-3)
     return np.asarray(np.log(share / (1 - share)))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from core.lab import figures, stats
-from core.lab.commands import check_device
+from core.lab.engines import check_device
 from core.lab.errors import VhatError, nearest
 from core.lab.experiment import Array
 from core.lab.problem import Field
@@ -39,6 +39,7 @@ from rl.baselines import BASELINES
 from rl.film import SUFFIXES, film
 from rl.problems import reinforce
 from rl.reinforce import Reinforce
+from rl.rollout import Batch
 
 TESTED = 32
 """Episodes on which a trained policy is put to the test."""
@@ -119,6 +120,27 @@ class Shown:
         return self.inner.measure(params, keys)
 
 
+@dataclass
+class Tally:
+    """Environment steps of training."""
+
+    inside: int = 0
+    """of episodes"""
+    stepped: int = 0
+    """of environments, those whose episode had ended included"""
+
+    def add(self, batch: Batch) -> None:
+        """Count a batch."""
+        self.inside += int(batch.lengths.sum())
+        self.stepped += batch.stepped
+
+    def __str__(self) -> str:
+        share = self.inside / self.stepped
+        vain = "" if share == 1.0 else "; the rest waited for a run's longer episodes"
+        counts = f"{self.inside:,} in episodes, {self.stepped:,} taken"
+        return f"Environment steps: {counts} ({share:.0%} useful{vain})."
+
+
 @dataclass(frozen=True)
 class Trained:
     """The runs of one optimizer with one baseline."""
@@ -188,8 +210,8 @@ def problem_of(args: Args, baseline: str) -> Reinforce:
     )
 
 
-def train_all(args: Args) -> list[Trained]:
-    """All optimizers at once, one baseline after another."""
+def train_all(args: Args, tally: Tally) -> list[Trained]:
+    """All optimizers at once, one baseline after another; `tally` counts their steps."""
     chosen, found = optimizers(args), []
     problems = {name: problem_of(args, name) for name in args.baselines or (args.baseline,)}
     keys = Keys.of(range(args.seeds), study="scripts/rl", device=args.device, copies=len(chosen))
@@ -202,7 +224,8 @@ def train_all(args: Args) -> list[Trained]:
         bar.expect(args.updates * len(problems))
         for baseline, problem in problems.items():
             recording = Recording(points=min(20, args.updates // 2), params=True)
-            run = train(Shown(problem, bar), blocks, keys, steps=args.updates, recording=recording)
+            watched = replace(problem, watch=tally.add)
+            run = train(Shown(watched, bar), blocks, keys, steps=args.updates, recording=recording)
             for (name, lr), block in zip(chosen, blocks, strict=True):
                 found.append(Trained(name, lr, baseline, run.rows(block.rows)))
     return found
@@ -295,8 +318,10 @@ def main(args: Args) -> None:
         test_saved(args, args.load)
         return
     check(args)
-    trained = train_all(args)
+    tally = Tally()
+    trained = train_all(args, tally)
     print(text_table(table(args, trained)))
+    print(f"\n{tally}")
     for baseline in dict.fromkeys(one.baseline for one in trained):
         if biased := problem_of(args, baseline).biased:
             print(f"\nWith baseline {baseline} the gradient estimate is biased: {'; '.join(biased)}.")

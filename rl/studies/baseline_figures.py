@@ -34,18 +34,18 @@ def _points(axes: Axes, results: Results, scale: str) -> None:
                 linewidth=1.2,
             )
             for name, at in zip(names, zip(x[:, 0], y[:, 0], strict=True), strict=True):
-                left = sweep == "episodes"
+                below = sweep == "episodes"
                 axes.annotate(
                     name,
                     at,
-                    xytext=(-5 if left else 5, 5),
+                    xytext=(4, -10) if below else (-4, 4),
                     textcoords="offset points",
                     fontsize=7,
                     color=shade,
-                    ha="right" if left else "left",
+                    ha="left" if below else "right",
                 )
         axes.axhline(0.0, color="0.5", linewidth=0.8)
-        axes.set_xlim(1.12, 0.0)
+        axes.set_xlim(1.05, 0.0)
     figures.label(axes, x="noise in the direction (less to the right)", y=f"Adam's lead [{SCALES[scale]}]")
 
 

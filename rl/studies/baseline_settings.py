@@ -10,6 +10,7 @@ from core.lab.experiment import Array
 from core.lab.study import Results
 from core.lab.sweep import Regime
 from core.lab.variant import Grid, Variant
+from rl import outcomes
 from rl.problems import cartpole
 from rl.shares import logit
 
@@ -80,14 +81,8 @@ def best_descent(results: Results, sweep: str, regime: str) -> str:
 
 
 def speed(results: Results, sweep: str, regime: str, variant: str) -> Array:
-    """`[seeds]`: minus log2 of the first recorded update at which training episodes returned `LEARNED`; those
-    that never did count as the update after the last.
-    """
-    run = results.sweep(sweep).run(regime, variant)
-    reached = np.nan_to_num(run.curves["field/return"][:, 1:]) >= LEARNED
-    steps = np.append(run.steps[1:], run.steps[-1] + 1)
-    first = np.where(reached.any(axis=1), reached.argmax(axis=1), len(steps) - 1)
-    return np.asarray(-np.log2(steps[first]))
+    """`[seeds]`: how fast training episodes came to return `LEARNED`, see `rl.outcomes.speed`."""
+    return outcomes.speed(results.sweep(sweep).run(regime, variant), LEARNED)
 
 
 def gap(results: Results, sweep: str, regime: str, scale: str) -> Array:

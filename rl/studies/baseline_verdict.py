@@ -8,11 +8,13 @@ from core.lab import stats
 from core.lab.study import Results, Table
 from core.lab.tables import sweep_table, with_interval
 from core.lab.verdict import Finding, Outcome, Verdict, finding, verdict
+from rl.outcomes import outcome_table
 from rl.studies.baseline_noise import MEMORYLESS
 from rl.studies.baseline_settings import (
     BASELINES,
     BATCHES,
     DIAL,
+    LEARNED,
     REGIMES,
     WITHOUT,
     batch_name,
@@ -150,12 +152,16 @@ def noise_table(results: Results) -> Table:
 
 
 def tables(results: Results) -> tuple[Table, ...]:
-    """Noise and leads, then one table a regime."""
+    """Noise and leads, then two tables a regime."""
     return (
         noise_table(results),
         *(
-            sweep_table(results.sweep(name), regime)
+            table
             for name in ("baselines", "episodes")
             for regime in results.sweep(name).regimes
+            for table in (
+                outcome_table(results.sweep(name), regime, learned=LEARNED),
+                sweep_table(results.sweep(name), regime),
+            )
         ),
     )

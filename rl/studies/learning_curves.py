@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from core.lab.experiment import Experiment
+from core.lab.films import FilmSpec
+from core.lab.measurement import Measurement
 from core.lab.run import Recording
 from core.lab.study import FigureSpec, Plan, Study
 from core.lab.sweep import Objective, Sweep
 from core.lab.variant import Grid
+from rl.studies.learning_episode import FILMED, POLICIES, measure_episode
 from rl.studies.learning_figures import draw_curves, draw_effects, draw_profiles, draw_rates, draw_scores
+from rl.studies.learning_films import film_episodes
 from rl.studies.learning_settings import TASKS
 from rl.studies.learning_verdict import judge, tables
 
@@ -15,8 +19,8 @@ ID = "learning-curves"
 
 
 def experiments(plan: Plan) -> tuple[Experiment, ...]:
-    """One sweep a task."""
-    return tuple(
+    """One sweep a task, and an episode to look at."""
+    sweeps = tuple(
         Sweep(
             name=task.id,
             study=f"{ID}, third run",
@@ -33,6 +37,12 @@ def experiments(plan: Plan) -> tuple[Experiment, ...]:
         )
         for task in TASKS
     )
+    updates = FILMED.steps(plan.steps)
+    policies = tuple(
+        {"variant": name, "lr": lr, "updates": updates if trained else 0} for name, lr, trained in POLICIES
+    )
+    episodes = Measurement("episodes", f"{ID}, film", measure_episode, policies, 2, cost=2.0 * updates)
+    return (*sweeps, episodes)
 
 
 STUDY = Study(
@@ -62,6 +72,18 @@ STUDY = Study(
         "where its whole interval lies on the wrong side. Supported if all hold, refuted if all fail, "
         "conditional if some hold and others fail."
     ),
+    mathematics=(
+        (
+            r"g = \frac{1}{N}\sum_{i=1}^{N}\sum_t \nabla\log\pi_\theta(a_t^i \mid "
+            r"s_t^i)\left(G_t^i - \frac{1}{N - 1}\sum_{j \ne i} G_t^j\right)",
+            "REINFORCE (Williams 1992) with the leave-one-out baseline (Kool et al. 2019): N episodes "
+            "an update, G the return to go at time t.",
+        ),
+    ),
+    would_change=(
+        "More tasks: three cannot say how often each order of the rules comes. Longer budgets may let "
+        "descent catch up; its rate is tuned for these."
+    ),
     plans={
         "tiny": Plan("tiny", steps=10, tuning_seeds=2, reporting_seeds=2, sizes={"per_decade": 1}),
         "quick": Plan("quick", steps=50, tuning_seeds=20, reporting_seeds=50, sizes={"per_decade": 2}),
@@ -73,15 +95,18 @@ STUDY = Study(
         FigureSpec(
             "curves",
             "Return of the training episodes at each variant's tuned learning rate: IQM over fresh seeds "
-            "with 95% bootstrap intervals. Dashed: the return that counts as learned.",
+            "with 95% bootstrap intervals. Dashed: the return that counts as learned. Adam and AMSGrad all "
+            "but coincide.",
             "Three panels of learning curves with bands, return over updates, one curve a variant.",
             draw_curves,
+            part="learning curves",
         ),
         FigureSpec(
             "effects",
             "Adam's lead over each other variant: mean paired difference over fresh seeds with 95% bootstrap "
-            "intervals. Left of the dashed line the other variant is better.",
-            "Three panels of dots with intervals, Adam's lead in mean return over five variants.",
+            "intervals, in mean return over training, and on two scales without a ceiling (logit of the "
+            "score, log2 of the updates until learned). Left of the dashed line the other variant is better.",
+            "Nine panels of dots with intervals, Adam's lead over five variants by task and scale.",
             draw_effects,
         ),
         FigureSpec(
@@ -104,6 +129,18 @@ STUDY = Study(
             "ringed.",
             "Three panels of curves over the learning rate, one curve a variant, higher is better.",
             draw_rates,
+            part="learning rates",
+        ),
+    ),
+    films=(
+        FilmSpec(
+            "episodes",
+            "One seed's policy on CartPole-v1 from the same start: untrained, after training by gradient "
+            "descent and by Adam, each at the middle of its grid of rates; the first seconds, in real time. "
+            "One seed is an example: the figures show all.",
+            "Three tracks with a cart and a pole each. In the film the untrained policy's pole falls within "
+            "a second; the other two show what training has made of it.",
+            film_episodes,
         ),
     ),
     tables=tables,
@@ -125,6 +162,11 @@ STUDY = Study(
         (
             "Near the limit of 500 all look alike.",
             "The lead is shown on the logit of the score, and in log2 of the updates to a threshold.",
+        ),
+        (
+            "Is this REINFORCE worth looking at?",
+            "A table gives the environment steps until CartPole-v1 returns 475, on Gymnasium's and on SLM "
+            "Lab's terms, beside published figures, and says what is not alike.",
         ),
         (
             "Was the criterion written before the run?",

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from core.lab import figures, stats
 from core.lab.experiment import Array
 from core.lab.study import Results
 from rl.studies.learning_settings import ADAM, TASKS, returns
-from rl.studies.learning_verdict import lead, variants_of
+from rl.studies.learning_verdict import SCALES, lead, variants_of
 
 
 def draw_curves(results: Results) -> Figure:
@@ -17,10 +18,12 @@ def draw_curves(results: Results) -> Figure:
     figure, panels = figures.new_figure(columns=len(TASKS), height=4.2, width=10.8)
     for number, (axes, task) in enumerate(zip(panels, TASKS, strict=True)):
         sweep = results.sweep(task.id)
-        for name in sweep.variants:
+        # Adam last: AMSGrad all but coincides with it, and would hide it.
+        for name in sorted(sweep.variants, key=lambda name: name == ADAM):
             run = sweep.run(task.id, name)
             curves = run.curves["field/return"][:, 1:]
             figures.curves_with_intervals(axes, run.steps[1:], curves, name, higher=True)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.axhline(task.learned, color="0.5", linewidth=0.8, linestyle=(0, (4, 3)))
         figures.label(
             axes, x=f"update ({task.episodes} episodes each)", y="" if number else "return", title=task.id
@@ -30,16 +33,18 @@ def draw_curves(results: Results) -> Figure:
 
 
 def draw_effects(results: Results) -> Figure:
-    """Adam's lead over every other variant, task by task."""
+    """Adam's lead over every other variant, task by task, on three scales."""
     others = [name for name in variants_of(results) if name != ADAM]
-    figure, panels = figures.new_figure(columns=len(TASKS), height=3.4, width=10.8)
-    for number, (axes, task) in enumerate(zip(panels, TASKS, strict=True)):
-        figures.dots_with_intervals(
-            axes, others, [lead(results, task, name) for name in others], reference=0.0
-        )
-        if number:
-            axes.set_yticklabels([])
-        figures.label(axes, x="Adam's lead in mean return", title=task.id)
+    figure, panels = figures.new_figure(rows=len(SCALES), columns=len(TASKS), height=8.6, width=10.8)
+    for row, (scale, words) in enumerate(SCALES.items()):
+        for column, task in enumerate(TASKS):
+            axes = panels[row * len(TASKS) + column]
+            figures.dots_with_intervals(
+                axes, others, [lead(results, task, name, scale) for name in others], reference=0.0
+            )
+            if column:
+                axes.set_yticklabels([])
+            figures.label(axes, x=f"Adam's lead, {words}", title="" if row else task.id)
     return figure
 
 

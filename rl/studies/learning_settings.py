@@ -11,6 +11,7 @@ from core.lab.experiment import Array
 from core.lab.study import Results
 from core.lab.sweep import Regime
 from core.lab.variant import Grid, Variant
+from rl.outcomes import first_reached
 from rl.problems import reinforce
 
 EVALUATED = 4
@@ -80,7 +81,7 @@ class Task:
         )
 
     def score(self, returns: Array) -> Array:
-        """0 for an untrained policy, 1 for the best."""
+        """0 for an untrained policy, 1 for the best, `[...]` to `[...]`."""
         return np.asarray((returns - self.untrained) / (self.best - self.untrained))
 
 
@@ -152,10 +153,7 @@ def final(results: Results, task: Task, variant: str) -> Array:
 
 def first_learned(results: Results, task: Task, variant: str) -> Array:
     """`[seeds]`: the first recorded update at which training episodes returned `learned`; else infinite."""
-    run = results.sweep(task.id).run(task.id, variant)
-    reached = np.nan_to_num(run.curves["field/return"][:, 1:], nan=-np.inf) >= task.learned
-    steps = run.steps[1:].astype(np.float64)
-    return np.where(reached.any(axis=1), steps[reached.argmax(axis=1)], np.inf)
+    return first_reached(results.sweep(task.id).run(task.id, variant), task.learned)
 
 
 def best_of(results: Results, task: Task, names: tuple[str, ...]) -> str:

@@ -12,6 +12,7 @@ from core.lab.study import Results, Table
 from core.lab.tables import sweep_table, with_interval
 from core.lab.verdict import Finding, Outcome, Verdict, finding, verdict
 from rl.shares import logit
+from rl.studies.learning_published import published_table
 from rl.studies.learning_settings import (
     ADAM,
     DESCENTS,
@@ -50,10 +51,23 @@ def unbounded(results: Results, task: Task, variant: str) -> Array:
     return logit(task.score(returns(results, task, variant)), 1.0)
 
 
-def lead(results: Results, task: Task, rival: str) -> stats.Interval:
-    """Adam's mean return over training less a rival's."""
-    adam, other = (returns(results, task, name) for name in (ADAM, rival))
-    return stats.paired_difference(adam, other, "mean")
+SCALES = {
+    "return": "mean return",
+    "logit": "logit of the score",
+    "speed": "doublings of speed",
+}
+"""On which a lead is shown: raw, and two without a ceiling."""
+
+
+def lead(results: Results, task: Task, rival: str, scale: str = "return") -> stats.Interval:
+    """Adam's lead over a rival, on one of `SCALES`."""
+
+    def well(name: str) -> Array:
+        if scale == "speed":
+            return -log_steps(results, task, name)
+        return unbounded(results, task, name) if scale == "logit" else returns(results, task, name)
+
+    return stats.paired_difference(well(ADAM), well(rival), "mean")
 
 
 def _decisive(results: Results, task: Task, rival: str) -> list[Finding]:
@@ -81,13 +95,12 @@ def _decisive(results: Results, task: Task, rival: str) -> list[Finding]:
 
 def _beside(results: Results, task: Task, rival: str) -> list[Finding]:
     """The lead on a scale without a ceiling, as a probability, over the other variants; and failures."""
-    scores = [unbounded(results, task, name) for name in (ADAM, rival)]
     losses = [-returns(results, task, name) for name in (ADAM, rival)]
     fails = [failed(results, task, name).astype(np.float64) for name in (ADAM, rival)]
     shown = [
         (
             "no ceiling",
-            stats.paired_difference(scores[0], scores[1], "mean"),
+            lead(results, task, rival, "logit"),
             0.0,
             f"Adam's lead over {rival.lower()} on a scale without a ceiling",
             "logit of the score",
@@ -109,14 +122,15 @@ def _beside(results: Results, task: Task, rival: str) -> list[Finding]:
         ),
         *(
             (
-                "return",
-                lead(results, task, name),
+                "others",
+                lead(results, task, name, scale),
                 0.0,
-                f"Adam's mean return over training less that of {name}",
-                "return",
+                f"Adam's lead over {name}",
+                words,
             )
             for name in variants_of(results)
             if name not in (ADAM, rival)
+            for scale, words in SCALES.items()
         ),
     ]
     return [
@@ -226,9 +240,10 @@ def failure_table(results: Results, task: Task) -> Table:
 
 
 def tables(results: Results) -> tuple[Table, ...]:
-    """All tasks together, then two tables a task."""
+    """All tasks together, published figures, then two tables a task."""
     return (
         scores_table(results),
+        published_table(results),
         *(failure_table(results, task) for task in TASKS),
         *(sweep_table(results.sweep(task.id), task.id) for task in TASKS),
     )

@@ -64,7 +64,13 @@ def draw_shares(results: Results) -> Figure:
     return figure
 
 
-def _with_bars(axes: Axes, x: Array, intervals: list[stats.Interval], name: str) -> None:
+_STAGE_COLOURS = ("#863766", "#4B929A", "#A8A020")
+"""Of the stages, unlike those of the memories."""
+
+
+def _with_bars(
+    axes: Axes, x: Array, intervals: list[stats.Interval], name: str, colour: str | None = None
+) -> None:
     """A line with intervals."""
     values = np.array(intervals)
     with figures.style():
@@ -77,6 +83,7 @@ def _with_bars(axes: Axes, x: Array, intervals: list[stats.Interval], name: str)
             marker="o",
             markersize=4,
             label=name,
+            color=colour,
         )
 
 
@@ -92,11 +99,11 @@ def draw_dial(results: Results) -> Figure:
             ]
             _with_bars(axes, x, values, f"beta2 = {beta2:g}")
         shares = [stats.interval(np.asarray(arrays[f"share/{e}"]), "mean") for e in BATCHES]
-        _with_bars(panels[-1], x, shares, str(cell["stage"]))
+        _with_bars(panels[-1], x, shares, str(cell["stage"]), _STAGE_COLOURS[number])
         figures.label(axes, x="episodes a gradient", title=str(cell["stage"]), log="x")
         if number == 0:
-            figures.label(axes, y="rank correlation; share")
-    figures.label(panels[-1], x="episodes a gradient", title="share of variance", log="x")
+            figures.label(axes, y="rank correlation")
+    figures.label(panels[-1], x="episodes a gradient", y="share", title="share of variance", log="x")
     for axes in panels:
         axes.set_xticks(x, [str(e) for e in BATCHES])
         axes.set_ylim(-0.05, 1.05)
@@ -125,5 +132,10 @@ def draw_following(results: Results) -> Figure:
                 title="" if row else str(cell["stage"]),
                 log="xy" if row else "x",
             )
+    for row in range(2):
+        pair = panels[row * len(cells) : (row + 1) * len(cells)]
+        low, high = zip(*(axes.get_ylim() for axes in pair), strict=True)
+        for axes in pair:
+            axes.set_ylim(min(low), max(high))
     figures.legend_below(figure)
     return figure

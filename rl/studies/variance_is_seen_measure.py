@@ -69,7 +69,7 @@ def remembered(squares: Tensor, beta2: float) -> Tensor:
 
 
 def rank_correlation(a: Tensor, b: Tensor) -> Tensor:
-    """Spearman's correlation over the last axis."""
+    """Spearman's correlation over the last axis, `[..., n]` to `[...]`."""
     return torch.from_numpy(np.asarray(stats.spearman(a.cpu().numpy(), b.cpu().numpy())))
 
 

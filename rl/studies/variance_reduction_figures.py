@@ -9,8 +9,10 @@ from core.lab.study import Results
 from rl.frozen import STAGES
 from rl.studies.variance_reduction_settings import (
     ADAM_DIRECTION,
+    ADAM_DIRECTION_DESCENT,
     BASE,
     BASELINES,
+    DESCENT_DIRECTION,
     EPISODES,
     FULL,
     MOMENTUM_DIRECTION,
@@ -42,16 +44,34 @@ AVERAGED = (
 SHARED = (
     "Momentum",
     "Normalised momentum",
+    "Normalised descent",
     "Adam, shared v",
     MOMENTUM_DIRECTION,
+    DESCENT_DIRECTION,
     ADAM_DIRECTION,
+    ADAM_DIRECTION_DESCENT,
     "Adam, shuffled v",
     "Sign momentum",
+    "Sign descent",
     SCALING,
     "RMSProp",
     "AMSGrad",
 )
-DRAWN = (BASE, "Momentum", FULL, SCALING, "Normalised momentum", "Sign momentum", "Adam, shuffled v")
+DRAWN = (BASE, "Momentum", FULL, SCALING, "Normalised descent", "Sign descent", "Adam, shuffled v")
+RATES = (
+    (BASE, "Momentum", "RMSProp", FULL, "AMSGrad", SCALING, "Sign descent", "Sign momentum"),
+    (
+        "Normalised descent",
+        "Normalised momentum",
+        "Adam, shared v",
+        "Adam, shuffled v",
+        MOMENTUM_DIRECTION,
+        DESCENT_DIRECTION,
+        ADAM_DIRECTION,
+        ADAM_DIRECTION_DESCENT,
+    ),
+)
+"""In two panels, since all in one hide each other."""
 
 
 def draw_noise(results: Results) -> Figure:
@@ -84,29 +104,36 @@ def draw_noise(results: Results) -> Figure:
 
 def draw_shares(results: Results) -> Figure:
     """What each control has of Adam's cut in noise, and of its gain in return."""
-    figure, panels = figures.new_figure(rows=2, columns=2, height=8.8, width=10.4)
+    figure, panels = figures.new_figure(rows=2, columns=2, height=10.4, width=10.4)
     heads = (
         ("share of Adam's cut in noise (partly trained)", panels[:2]),
         ("share of Adam's gain in return", panels[2:]),
     )
     for (head, row), frozen in zip(heads, (True, False), strict=True):
-        for axes, (baseline, words) in zip(row, BASELINES.items(), strict=True):
-            names = SHARED if frozen or baseline != "none" else (*SHARED, *ORACLES[:2])
+        names = SHARED if frozen else (*SHARED, *ORACLES[:2])
+        for number, (axes, (baseline, words)) in enumerate(zip(row, BASELINES.items(), strict=True)):
+            shown = names if baseline == "none" else SHARED
             shares = [
                 noise_shared(results, "partly trained", baseline, name)
                 if frozen
                 else gain_shared(results, words, name)
-                for name in names
+                for name in shown
             ]
-            figures.dots_with_intervals(axes, names, shares, reference=1.0)
+            figures.dots_with_intervals(axes, shown, shares, reference=1.0)
             axes.axvline(0.0, color="0.6", linewidth=0.8)
+            axes.set_ylim(len(names) - 0.4, -0.6)
+            if number:
+                axes.set_yticklabels([])
             figures.label(axes, x=head, title=words)
+        low, high = zip(*(axes.get_xlim() for axes in row), strict=True)
+        for axes in row:
+            axes.set_xlim(min(*low, -0.05), max(high))
     return figure
 
 
 def draw_gains(results: Results) -> Figure:
     """The change in return after one update of equal length, with and without noise."""
-    names = (BASE, "Momentum", TRUE, SCALING, FULL, TRUE_SCALED, "Sign momentum", "Adam, shuffled v")
+    names = (BASE, "Momentum", TRUE, SCALING, FULL, TRUE_SCALED, "Sign descent", "Adam, shuffled v")
     figure, panels = figures.new_figure(columns=len(STAGES), height=3.8, width=10.8)
     for number, (axes, stage) in enumerate(zip(panels, STAGES, strict=True)):
         gains = [
@@ -137,14 +164,22 @@ def draw_curves(results: Results) -> Figure:
 def draw_rates(results: Results) -> Figure:
     """Return of every variant at its tuned rate, and how it depends on the rate."""
     sweep = results.sweep("learning")
-    figure, panels = figures.new_figure(rows=2, columns=2, height=8.2, width=10.4)
-    for axes, regime in zip(panels[:2], sweep.regimes, strict=True):
+    count = len(sweep.regimes)
+    figure, panels = figures.new_figure(rows=1 + len(RATES), columns=count, height=12.4, width=10.4)
+    for number, (axes, regime) in enumerate(zip(panels, sweep.regimes, strict=False)):
         points = [stats.interval(learned(results, regime, v), "mean") for v in sweep.variants]
         figures.dots_with_intervals(axes, sweep.variants, points)
+        if number:
+            axes.set_yticklabels([])
         figures.label(axes, x="mean return over training [steps]", title=regime)
-    for axes, regime in zip(panels[2:], sweep.regimes, strict=True):
-        figures.lr_curve(axes, sweep, regime)
-        axes.set_yscale("linear")
-        figures.label(axes, title="")
-    figures.legend_below(figure)
+    for row, variants in enumerate(RATES, 1):
+        for number, regime in enumerate(sweep.regimes):
+            axes = panels[row * count + number]
+            figures.lr_curve(axes, sweep, regime, variants=variants)
+            axes.set_yscale("linear")
+            axes.set_ylim(0, None)
+            figures.label(axes, y="" if number else "mean return over training")
+            if not number:
+                with figures.style():
+                    axes.legend(fontsize=7, loc="upper left")
     return figure

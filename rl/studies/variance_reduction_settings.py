@@ -22,8 +22,11 @@ FULL = "Adam"
 SCALING = "Adam, beta1 = 0"
 """Adam without averaging: what is left is the scaling by v."""
 
-MOMENTUM_DIRECTION = "Momentum's direction, Adam's length"
-ADAM_DIRECTION = "Adam's direction, momentum's length"
+MOMENTUM_DIRECTION = "Momentum, adaptive length"
+DESCENT_DIRECTION = "Descent, adaptive length"
+ADAM_DIRECTION = "Adam at momentum's length"
+ADAM_DIRECTION_DESCENT = "Adam at descent's length"
+"""Grafts: one rule's direction with another's length; the adaptive length is Adam's."""
 TRUE = "True gradient"
 TRUE_SCALED = "True gradient over root v"
 """Ways without noise, for the measured gain."""
@@ -31,67 +34,69 @@ ORACLES = ("Oracle v = variance", "Oracle v = mean²", "Oracle v = second moment
 
 BLIND = (
     "Momentum",
+    "Sign descent",
     "Sign momentum",
+    "Normalised descent",
     "Normalised momentum",
     "Adam, shared v",
     "Adam, shuffled v",
     MOMENTUM_DIRECTION,
+    DESCENT_DIRECTION,
 )
 """Controls that do not know which coordinate is noisy."""
 
-_GRAFTS = {
-    MOMENTUM_DIRECTION: graft(
-        "momentum_direction_adam_length", direction=RULES["momentum"], length=RULES["adam"]
-    ),
-    ADAM_DIRECTION: graft(
-        "adam_direction_momentum_length", direction=RULES["adam"], length=RULES["momentum"]
-    ),
-}
-_WITH_MOMENTUM: Mapping[str, Rule] = {
+_RULES: Mapping[str, Rule] = {
+    BASE: RULES["sgd"],
+    "Momentum": RULES["momentum"],
+    "RMSProp": RULES["rmsprop"],
+    FULL: RULES["adam"],
+    "AMSGrad": RULES["amsgrad"],
+    SCALING: RULES["adam"].with_hyper("adam_unaveraged", beta1=0.0),
+    "Sign descent": RULES["signsgd"],
     "Sign momentum": RULES["signsgd"].with_hyper("signum", momentum=0.9),
+    "Normalised descent": RULES["normalized_sgd"],
     "Normalised momentum": RULES["normalized_sgd"].with_hyper("normalized_momentum", momentum=0.9),
     "Adam, shared v": RULES["adam_shared_v"],
     "Adam, shuffled v": RULES["adam_shuffled_v"],
-    **_GRAFTS,
+    MOMENTUM_DIRECTION: graft("momentum_adam_length", direction=RULES["momentum"], length=RULES["adam"]),
+    DESCENT_DIRECTION: graft("descent_adam_length", direction=RULES["sgd"], length=RULES["adam"]),
+    ADAM_DIRECTION: graft("adam_momentum_length", direction=RULES["adam"], length=RULES["momentum"]),
+    ADAM_DIRECTION_DESCENT: graft("adam_descent_length", direction=RULES["adam"], length=RULES["sgd"]),
 }
-RATES: Mapping[str, tuple[float, float]] = {
-    BASE: (1e-4, 1e-2),
-    "Momentum": (1e-5, 1e-3),
+_RATES: Mapping[str, tuple[float, float]] = {
+    BASE: (3.16e-4, 3.17e-3),
+    "Momentum": (1e-4, 1e-3),
     "RMSProp": (1e-3, 3.17e-2),
-    FULL: (3.16e-3, 1e-1),
-    "AMSGrad": (3.16e-3, 1e-1),
-    SCALING: (1e-3, 3.17e-2),
+    FULL: (1e-2, 1e-1),
+    "AMSGrad": (1e-2, 1e-1),
+    SCALING: (3.16e-3, 1e-1),
+    "Sign descent": (3.16e-3, 1e-1),
     "Sign momentum": (3.16e-3, 1e-1),
-    "Normalised momentum": (3.16e-2, 3.17),
+    "Normalised descent": (3.16e-2, 1.0),
+    "Normalised momentum": (3.16e-2, 1.0),
     "Adam, shared v": (3.16e-3, 1e-1),
-    "Adam, shuffled v": (1e-4, 1e-2),
+    "Adam, shuffled v": (3.16e-5, 1e-3),
     MOMENTUM_DIRECTION: (3.16e-3, 1e-1),
-    ADAM_DIRECTION: (1e-5, 1e-3),
+    DESCENT_DIRECTION: (3.16e-3, 1e-1),
+    ADAM_DIRECTION: (1e-4, 3.17e-3),
+    ADAM_DIRECTION_DESCENT: (1e-4, 3.17e-3),
 }
 """Where each variant's grid begins and ends; it is widened where the best rate lies on an edge."""
 
 _REMOVES = {
     SCALING: "removes averaging, keeps the scaling by v",
     "Momentum": "removes the scaling, keeps averaging",
-    "Sign momentum": "removes all memory of size: each coordinate moves by lr",
+    "Sign descent": "removes averaging and all memory of size: each coordinate moves by lr",
+    "Sign momentum": "removes all memory of size, keeps averaging",
+    "Normalised descent": "removes averaging and the scaling, normalises the step's length",
     "Normalised momentum": "removes the scaling, keeps averaging and normalises the step's length",
     "Adam, shared v": "removes coordinate-wise scaling: one v for all",
     "Adam, shuffled v": "removes which coordinate is noisy, keeps the spread of scales",
     MOMENTUM_DIRECTION: "removes Adam's direction, keeps its length",
+    DESCENT_DIRECTION: "removes Adam's direction and averaging, keeps its length",
     ADAM_DIRECTION: "removes Adam's length, keeps its direction",
+    ADAM_DIRECTION_DESCENT: "removes Adam's length, keeps its direction",
 }
-
-
-def _plain(name: str) -> Rule:
-    return {
-        BASE: RULES["sgd"],
-        "Momentum": RULES["momentum"],
-        "RMSProp": RULES["rmsprop"],
-        FULL: RULES["adam"],
-        "AMSGrad": RULES["amsgrad"],
-        SCALING: RULES["adam"].with_hyper("adam_unaveraged", beta1=0.0),
-        **_WITH_MOMENTUM,
-    }[name]
 
 
 def variants(per_decade: int) -> tuple[Variant, ...]:
@@ -99,12 +104,12 @@ def variants(per_decade: int) -> tuple[Variant, ...]:
     return tuple(
         Variant(
             name,
-            _plain(name),
+            _RULES[name],
             lr=Grid.between(*ends, per_decade=per_decade),
             control=name in _REMOVES,
             note=_REMOVES.get(name, ""),
         )
-        for name, ends in RATES.items()
+        for name, ends in _RATES.items()
     )
 
 
@@ -123,13 +128,11 @@ def frozen_rules(mean: Tensor, variance: Tensor, samples: int) -> dict[str, Rule
     square = (mean**2 - variance / samples).clamp_min(0.0)
     oracles = (variance, square + 1e-3 * variance, square + variance)
     memoryless = {
-        "Sign descent": RULES["signsgd"],
-        "Normalised descent": RULES["normalized_sgd"],
         "Shared v, beta1 = 0": RULES["adam_shared_v"].with_hyper("shared", beta1=0.0),
         "Shuffled v, beta1 = 0": RULES["adam_shuffled_v"].with_hyper("shuffled", beta1=0.0),
     }
     return {
-        **{name: _plain(name) for name in RATES},
+        **_RULES,
         **memoryless,
         **{name: _oracle(values) for name, values in zip(ORACLES, oracles, strict=True)},
     }

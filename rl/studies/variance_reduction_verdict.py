@@ -9,9 +9,11 @@ import numpy as np
 from core.lab import stats
 from core.lab.experiment import Array
 from core.lab.study import Results, Table
+from core.lab.sweep import SweepResult
 from core.lab.tables import sweep_table, with_interval
 from core.lab.verdict import Finding, Verdict, finding, verdict
 from rl.frozen import STAGES
+from rl.outcomes import Column, outcome_table, speed
 from rl.shares import logit, share_of_gain
 from rl.studies.variance_reduction_settings import (
     BASE,
@@ -28,6 +30,13 @@ from rl.studies.variance_reduction_settings import (
 NOISE = "noise of direction"
 LEAST_RATIO = 1.05
 """A signal-to-noise ratio that is better by less than a twentieth is the same."""
+SCALES = {
+    "return": "mean return over training",
+    "logit": "logit of return / 500",
+    "speed": "log2 of the updates to a return of 100",
+}
+LEARNED = 100.0
+"""A return of the training episodes that is counted as reached: a random policy has 22."""
 MAIN_PART = 0.5
 """What has half of Adam's gain is a main part of its cause."""
 
@@ -38,12 +47,23 @@ def measured(results: Results, stage: str, baseline: str, rule: str, measure: st
     return np.asarray(values, dtype=np.float64)
 
 
-def learned(results: Results, regime: str, variant: str) -> Array:
-    """`[seeds]`: mean return over training; a diverged replica counts as a return of nothing."""
-    name = "oracles" if variant in ORACLES else "learning"
-    where = (variant, "Averaged") if variant in ORACLES else (regime, variant)
-    values = results.sweep(name).values(*where)
-    return np.where(np.isfinite(values), values, 0.0)
+def _where(results: Results, regime: str, variant: str) -> tuple[SweepResult, str, str]:
+    """The sweep, its regime and its variant; the oracles are regimes of a sweep of their own."""
+    if variant in ORACLES:
+        return results.sweep("oracles"), variant, "Averaged"
+    return results.sweep("learning"), regime, variant
+
+
+def learned(results: Results, regime: str, variant: str, scale: str = "return") -> Array:
+    """`[seeds]`: how well a variant learned, on one of `SCALES`; a diverged replica counts as a return of
+    nothing.
+    """
+    sweep, *where = _where(results, regime, variant)
+    if scale == "speed":
+        return speed(sweep.run(*where), LEARNED)
+    values = sweep.values(*where)
+    returns = np.where(np.isfinite(values), values, 0.0)
+    return logit(returns, LIMIT) if scale == "logit" else returns
 
 
 def noise_shared(results: Results, stage: str, baseline: str, rule: str) -> stats.Interval:
@@ -51,9 +71,9 @@ def noise_shared(results: Results, stage: str, baseline: str, rule: str) -> stat
     return share_of_gain(*(measured(results, stage, baseline, r, NOISE) for r in (rule, BASE, FULL)))
 
 
-def gain_shared(results: Results, regime: str, variant: str) -> stats.Interval:
-    """The share of Adam's gain in return that a variant has too, both over gradient descent."""
-    return share_of_gain(*(learned(results, regime, v) for v in (variant, BASE, FULL)))
+def gain_shared(results: Results, regime: str, variant: str, scale: str = "return") -> stats.Interval:
+    """The share of Adam's gain that a variant has too, both over gradient descent, on one of `SCALES`."""
+    return share_of_gain(*(learned(results, regime, v, scale) for v in (variant, BASE, FULL)))
 
 
 def best_blind(results: Results, regime: str) -> str:
@@ -166,19 +186,21 @@ def _learning_findings(results: Results, regime: str) -> list[Finding]:
             decisive=decisive,
         )
 
-    logits = (logit(learned(results, regime, v), LIMIT) for v in (best, BASE, FULL))
-    unceiled = finding(
-        f"{regime}: learning",
-        share_of_gain(*logits),
-        below=MAIN_PART,
-        replicas=replicas,
-        text=f"the same for {best} on a scale without a ceiling (logit of return / 500)",
-        unit="share of the gain",
-        decisive=False,
-    )
+    unceiled = [
+        finding(
+            f"{regime}: learning",
+            gain_shared(results, regime, best, scale),
+            below=MAIN_PART,
+            replicas=replicas,
+            text=f"the same for {best} on a scale without a ceiling ({SCALES[scale]})",
+            unit="share of the gain",
+            decisive=False,
+        )
+        for scale in ("logit", "speed")
+    ]
     others = [v for v in results.sweep("learning").variants if v not in (BASE, FULL, best)]
     oracles = [o for o in results.sweep("oracles").regimes if regime == BASELINES["none"]]
-    return [part(best, decisive=True), unceiled, *(part(v) for v in [*others, *oracles])]
+    return [part(best, decisive=True), *unceiled, *(part(v) for v in [*others, *oracles])]
 
 
 def judge(results: Results) -> Verdict:
@@ -266,10 +288,24 @@ def _frozen_table(results: Results, regime: str, stage: str, baseline: str) -> T
     )
 
 
+def _shares_table(results: Results, regime: str) -> Table:
+    """How each variant learned, and its share of Adam's gain on three scales."""
+
+    def share(scale: str) -> Column:
+        return (
+            f"share of Adam's gain, {scale}",
+            lambda name: "" if name == BASE else with_interval(gain_shared(results, regime, name, scale), 2),
+        )
+
+    more = tuple(share(scale) for scale in SCALES)
+    return outcome_table(results.sweep("learning"), regime, learned=LEARNED, more=more)
+
+
 def tables(results: Results) -> tuple[Table, ...]:
     """Learning first, then the updates at each frozen policy."""
     learning, oracles = results.sweep("learning"), results.sweep("oracles")
     return (
+        *(_shares_table(results, regime) for regime in learning.regimes),
         *(sweep_table(learning, regime) for regime in learning.regimes),
         *(sweep_table(oracles, regime) for regime in oracles.regimes),
         *(_frozen_table(results, *where) for where in _stages()),

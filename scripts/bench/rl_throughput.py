@@ -1,31 +1,32 @@
-"""Environment steps a second of whole training on CartPole-v1, against plain one-environment REINFORCE loops.
+"""Environment steps a second of whole training on CartPole-v1, against plain loops and libraries.
 
-Two loops are what one writes by hand, with `gym.make`, a small `nn.Sequential` and `torch.optim.Adam`, one
-run at a time. The textbook loop keeps the graph of each `torch.distributions.Categorical` (as PyTorch's own
-example does); the careful loop acts without a graph and goes through the network once more for an update. All
-sides have the same network, the same number of episodes an update, the same estimator (leave-one-out
-baseline) and learning rate, count steps inside episodes only, and run on one thread. They take turns, and the
-ratio of each turn is taken, so that a machine that slows down slows all.
-
-With the extra `bench`, Stable-Baselines3's A2C with 8 environments and the same network takes turns as well:
-it updates every 5 steps, with a value network beside the policy.
+The contestants are those of `rl_peers.py`. All count steps inside episodes only and run on one thread. They
+take turns, and the ratio of each turn is taken, so that a machine that slows down slows all.
 
 Shown beside them: how fast Gymnasium's own vectorised environment, and ours, step a batch of that size with
-ready-made actions (the floor), and which share of the environment steps taken lie inside an episode.
+ready-made actions (the floor); which share of the environment steps taken lie inside an episode; the speed
+with the value function as baseline; and where the time goes.
+
+Tianshou wants another pandas than the rest, so it is measured from an environment of its own: a virtual
+environment, then `pip install -e '.[bench]'` and `pip install tianshou`, which puts pandas back to 2; this
+benchmark does not mind.
 """
 
 from __future__ import annotations
 
 import sys
 import time
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import torch
 import tyro
-from torch import Tensor, nn
+from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
@@ -35,15 +36,17 @@ from core.lab.random import Keys
 from core.lab.run import Recording
 from core.lab.train import Block, train
 from core.lab.variant import Variant
-from rl.environments import CartPole
+from rl.cartpole import CartPole, CartPoleEpisodes
+from rl.policies import Act, CategoricalMLP
 from rl.problems import cartpole
-from scripts.bench.timing import Times, command, finish, missing_peer
+from scripts.bench.rl_peers import LR, Careful, Contestant, contestants, loop
+from scripts.bench.timing import Times, command, finish
 
-LR = 0.01
-
-GOALS = {
-    "textbook": {1: 8.0, 20: 50.0, 200: 150.0},
-    "careful": {1: 8.0, 20: 50.0, 200: 150.0},
+PLAIN = {1: 8.0, 20: 50.0, 200: 150.0}
+GOALS: dict[str, dict[int, float]] = {
+    "the textbook loop": PLAIN,
+    "the loop in CleanRL's style": PLAIN,
+    "the careful loop": PLAIN,
     "Stable-Baselines3": {200: 70.0},
 }
 """Ratios to reach, by contestant and runs at once."""
@@ -65,82 +68,9 @@ class Args:
     """folder of the results and the report"""
 
 
-class Textbook:
-    """Acts through a distribution object and keeps its graph until the update."""
-
-    def __init__(self, model: nn.Module) -> None:
-        self.model = model
-        self.logs: list[Tensor] = []
-
-    def act(self, observation: Array) -> int:
-        """One action."""
-        policy = torch.distributions.Categorical(logits=self.model(torch.from_numpy(observation)))
-        action = policy.sample()  # type: ignore[no-untyped-call]
-        self.logs.append(policy.log_prob(action))  # type: ignore[no-untyped-call]
-        return int(action)
-
-    def scores(self) -> Tensor:
-        """Log probabilities of all actions since the last call."""
-        logs, self.logs = torch.stack(self.logs), []
-        return logs
-
-
-class Careful:
-    """Acts without a graph, and goes through the network once more at the update."""
-
-    def __init__(self, model: nn.Module) -> None:
-        self.model = model
-        self.seen: list[Array] = []
-        self.actions: list[Tensor] = []
-
-    @torch.no_grad()
-    def act(self, observation: Array) -> int:
-        """One action."""
-        chances = torch.softmax(self.model(torch.from_numpy(observation)), dim=0)
-        action = torch.multinomial(chances, 1)
-        self.seen.append(observation)
-        self.actions.append(action)
-        return int(action)
-
-    def scores(self) -> Tensor:
-        """Log probabilities of all actions since the last call."""
-        logs = torch.log_softmax(self.model(torch.from_numpy(np.array(self.seen))), dim=1)
-        chosen = logs.gather(1, torch.stack(self.actions))[:, 0]
-        self.seen, self.actions = [], []
-        return chosen
-
-
-def loop(style: type[Textbook | Careful], episodes: int, updates: int, seed: int) -> tuple[int, float]:
-    """One ordinary run: steps in episodes, seconds."""
-    torch.manual_seed(seed)
-    env = gym.make("CartPole-v1")
-    model = nn.Sequential(nn.Linear(4, 32), nn.Tanh(), nn.Linear(32, 2))
-    agent = style(model)
-    optimizer = torch.optim.Adam(model.parameters(), lr=LR)
-    steps, start = 0, time.perf_counter()
-    for update in range(updates):
-        returns = torch.zeros(episodes, 500)
-        for episode in range(episodes):
-            observation, _ = env.reset(seed=seed if update == episode == 0 else None)
-            rewards, over = [], False
-            while not over:
-                observation, reward, terminated, truncated, _ = env.step(agent.act(observation))
-                rewards.append(float(reward))
-                over = terminated or truncated
-            returns[episode, : len(rewards)] = torch.tensor(rewards).flip(0).cumsum(0).flip(0)
-            steps += len(rewards)
-        advantages = returns - (returns.sum(0) - returns) / (episodes - 1)
-        # Each step has a reward of 1, so returns-to-go are positive inside episodes and zero outside.
-        loss = -(advantages[returns > 0] * agent.scores()).sum() / episodes
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-    return steps, time.perf_counter() - start
-
-
-def ours(replicas: int, episodes: int, updates: int, seed: int) -> tuple[int, float]:
+def ours(replicas: int, episodes: int, updates: int, seed: int, baseline: str = "loo") -> tuple[int, float]:
     """R runs at once: steps in episodes, seconds."""
-    problem = cartpole(episodes=episodes, baseline="loo", evaluation_episodes=1)
+    problem = cartpole(episodes=episodes, baseline=baseline, evaluation_episodes=1)
     keys = Keys.of(range(seed * replicas, (seed + 1) * replicas))
     lr = torch.full((replicas,), LR, dtype=torch.float64)
     block = Block(Variant("Adam", "adam"), slice(0, replicas), {"lr": lr})
@@ -150,20 +80,6 @@ def ours(replicas: int, episodes: int, updates: int, seed: int) -> tuple[int, fl
     # Mean steps an update, over all updates but the first, which is recorded by itself.
     curve = run.curves["field/steps"]
     return int((curve[:, 0] + curve[:, 1] * (updates - 1)).sum()), seconds
-
-
-def stable_baselines(steps: int, seed: int) -> tuple[int, float]:
-    """Stable-Baselines3's A2C with 8 environments: steps, seconds."""
-    from stable_baselines3 import A2C
-    from stable_baselines3.common.env_util import make_vec_env
-
-    envs = make_vec_env("CartPole-v1", n_envs=8, seed=seed)
-    model = A2C("MlpPolicy", envs, policy_kwargs={"net_arch": [32]}, seed=seed, device="cpu")
-    start = time.perf_counter()
-    model.learn(total_timesteps=steps)
-    seconds = time.perf_counter() - start
-    envs.close()
-    return int(model.num_timesteps), seconds
 
 
 def bare(replicas: int, episodes: int, steps: int = 300) -> tuple[float, float]:
@@ -184,60 +100,115 @@ def bare(replicas: int, episodes: int, steps: int = 300) -> tuple[float, float]:
     return actions.size / ours, actions.size / theirs
 
 
-def useful_share(replicas: int, episodes: int, updates: int) -> float:
-    """The share of steps taken that lie inside an episode, over a training run of some replicas."""
-    problem = cartpole(episodes=episodes, baseline="loo")
-    keys = Keys.of(range(replicas))
+@dataclass
+class Clock:
+    """Seconds, by what they were spent on."""
+
+    spent: dict[str, float] = field(default_factory=dict)
+
+    def timed(self, name: str, go: Callable[..., Any]) -> Callable[..., Any]:
+        """The same function, its time added up under `name`."""
+
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            start = time.perf_counter()
+            result = go(*args, **kwargs)
+            self.spent[name] = self.spent.get(name, 0.0) + time.perf_counter() - start
+            return result
+
+        return timed
+
+
+@dataclass(frozen=True)
+class TimedTask(CartPole):
+    """CartPole whose steps are timed."""
+
+    clock: Clock = field(default_factory=Clock)
+
+    def start(self, keys: Keys, episodes: int) -> CartPoleEpisodes:
+        """As the task."""
+        running = super().start(keys, episodes)
+        running.step = self.clock.timed("environment", running.step)  # type: ignore[method-assign]
+        return running
+
+
+@dataclass(frozen=True)
+class TimedPolicy(CategoricalMLP):
+    """A policy whose acting and chances are timed."""
+
+    clock: Clock = field(default_factory=Clock)
+
+    def noise(self, *args: Any) -> Tensor:
+        """As the policy."""
+        drawn: Tensor = self.clock.timed("chances", super().noise)(*args)
+        return drawn
+
+    def acting(self, params: Array, episodes: int) -> Act:
+        """As the policy."""
+        return self.clock.timed("acting", super().acting(params, episodes))
+
+
+def phases(replicas: int, episodes: int, updates: int) -> tuple[float, str]:
+    """The share of steps taken that lie inside an episode, and where the time goes, over a training run."""
+    clock = Clock()
+    plain = cartpole(episodes=episodes, baseline="loo")
+    problem = replace(plain, task=TimedTask(clock=clock), policy=TimedPolicy(plain.policy.sizes, clock))
     rule = Variant("Adam", "adam").update_rule
+    batch_of, gradient_of = clock.timed("rollout", problem.batch), clock.timed("gradient", problem.gradient)
+    step_of = clock.timed("Adam", rule.step)
+    keys = Keys.of(range(replicas))
     params = problem.init(keys)
     state, inside, taken = rule.init(params), 0, 0
     for step in range(updates):
-        batch = problem.batch(params, keys, step)
+        batch = batch_of(params, keys, step)
         inside, taken = inside + int(batch.lengths.sum()), taken + batch.stepped
-        params, state = rule.step(params, problem.gradient(params, batch), state, lr=LR)
-    return inside / taken
+        params, state = step_of(params, gradient_of(params, batch), state, lr=LR)
+    spent = clock.spent
+    parts = ("environment", "acting", "chances")
+    whole = {**spent, "recording": spent["rollout"] - sum(spent[part] for part in parts)}
+    del whole["rollout"]
+    total = sum(whole.values())
+    return inside / taken, ", ".join(f"{name} {part / total:.0%}" for name, part in whole.items())
 
 
-def measure(args: Args, replicas: int) -> list[Measured]:
+def measure(args: Args, rivals: Mapping[str, Contestant], replicas: int) -> list[Measured]:
     """A row against each contestant, for one number of runs."""
-    styles: dict[str, type[Textbook | Careful]] = {"textbook": Textbook, "careful": Careful}
-    peer = "Stable-Baselines3"
-    seconds: dict[str, list[float]] = {"ours": [], **{style: [] for style in styles}}
-    if missing_peer("stable_baselines3") is None:
-        seconds[peer] = []
+    seconds: dict[str, list[float]] = {name: [] for name in ("ours", "value", *rivals)}
+    sides: dict[str, Contestant] = {
+        "ours": partial(ours, replicas),
+        "value": partial(ours, replicas, baseline="value"),
+        **rivals,
+    }
     for turn in range(args.turns):
-        steps, spent = ours(replicas, args.episodes, args.updates, turn)
-        seconds["ours"].append(spent / steps)
-        for style, agent in styles.items():
-            steps, spent = loop(agent, args.episodes, args.updates, turn)
-            seconds[style].append(spent / steps)
-        if peer in seconds:
-            steps, spent = stable_baselines(10_000, turn)
-            seconds[peer].append(spent / steps)
+        for name, side in sides.items():
+            steps, spent = side(args.episodes, args.updates, turn)
+            seconds[name].append(spent / steps)
     times = Times(seconds)
     own, theirs = bare(replicas, args.episodes)
+    inside, parts = phases(min(replicas, 200), args.episodes, args.updates)
     beside = {
         "steps a second": f"{1 / times.median('ours'):,.0f}",
+        "with a value baseline": f"{1 / times.median('value'):,.0f}",
         "bare environment": f"{own:,.0f}",
         "Gymnasium's": f"{theirs:,.0f}",
-        "inside episodes": f"{useful_share(min(replicas, 200), args.episodes, args.updates):.0%}",
+        "inside episodes": f"{inside:.0%}",
+        "time": parts,
     }
     return [
         Measured(
             f"{replicas:,} run{'s' if replicas > 1 else ''} at once",
-            f"against the {style} loop" if style in styles else f"against {style}",
-            times.ratio(style, "ours"),
-            GOALS[style].get(replicas),
-            {**beside, "the contestant's": f"{1 / times.median(style):,.0f}"},
+            f"against {name}",
+            times.ratio(name, "ours"),
+            GOALS.get(name, {}).get(replicas),
+            {**beside, "the contestant's": f"{1 / times.median(name):,.0f}"},
         )
-        for style in seconds
-        if style != "ours"
+        for name in rivals
     ]
 
 
 def main(args: Args) -> None:
     """Measure, print and store."""
     torch.set_num_threads(1)
+    rivals, missing = contestants()
     ours(2, args.episodes, 2, 0)
     loop(Careful, args.episodes, 1, 0)
     benchmark = Benchmark(
@@ -246,17 +217,20 @@ def main(args: Args) -> None:
         about=(
             "Environment steps a second of whole training on CartPole-v1: runs at once in one program, "
             "against loops of one run with gym.make and torch.optim.Adam, on one thread. The textbook loop "
-            "keeps the graph of each distribution; the careful loop acts without a graph; "
-            "Stable-Baselines3 is its A2C with 8 environments. Beside the ratio: the bare environment with "
-            "ready-made actions, ours and Gymnasium's vectorised one, and the share of the environment steps "
-            "taken that lie inside an episode."
+            "keeps the graph of each distribution; the loop in CleanRL's style acts through a distribution "
+            "without a graph and goes through the network again for an update; the careful loop does so "
+            "without the distribution; Stable-Baselines3 is its A2C, Tianshou its Reinforce, with 8 "
+            "environments each. Beside the ratio: the speed with a value function as baseline; the bare "
+            "environment with ready-made actions, ours and Gymnasium's vectorised one; the share of the "
+            "environment steps taken that lie inside an episode; and where the time goes (of at most 200 "
+            "runs)."
         ),
         unit="environment steps a second, contestant = 1",
         faster="up",
-        rows=tuple(row for replicas in args.replicas for row in measure(args, replicas)),
+        rows=tuple(row for replicas in args.replicas for row in measure(args, rivals, replicas)),
         turns=args.turns,
         command=command(),
-        missing=tuple(line for line in [missing_peer("stable_baselines3")] if line is not None),
+        missing=missing,
     )
     finish(benchmark, args.out)
 

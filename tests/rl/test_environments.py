@@ -37,18 +37,16 @@ def scalar_episode(start, actions):
     return np.array(seen), np.array(rewards), ends
 
 
-def batch_episodes(starts, actions, drop_after=None):
+def batch_episodes(starts, actions):
     """All columns of `[4, R, E]` starts under actions `[T, R, E]`, as lists of what each step gave."""
     running = CartPoleEpisodes(starts, 500)
     seen, rewards, terminated, truncated = [], [], [], []
-    for t, act in enumerate(actions):
+    for act in actions:
         r, over, cut = running.step(act)
         seen.append(running.observations.copy())
-        rewards.append(r)
-        terminated.append(over)
-        truncated.append(cut)
-        if t == drop_after:
-            break
+        rewards.append(r.copy())
+        terminated.append(over.copy())
+        truncated.append(cut.copy())
     return seen, rewards, terminated, truncated
 
 

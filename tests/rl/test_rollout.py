@@ -251,6 +251,39 @@ def test_a_whole_training_run_has_the_same_bits_alone_and_among_many(subtract):
         assert torch.equal(alone, whole[rows])
 
 
+def test_150_runs_over_a_full_budget_have_the_same_bits_in_any_order_and_in_any_batch():
+    """Three rules on 50 seeds, at rates that let some runs stay poor while others reach the time limit."""
+    names, updates = ("adam", "sgd", "rmsprop"), 40
+    rates = torch.tensor([0.03, 0.001, 0.01], dtype=torch.float64).repeat_interleave(50)
+    keys = Keys.of(range(50), copies=3)
+
+    def trained(rows):
+        """Final parameters and the last batch's returns of some rows, in their order."""
+        problem = cartpole(episodes=4, baseline="loo")
+        own = keys.rows(rows)
+        params = problem.init(own)
+        groups = [torch.nonzero(rows // 50 == g)[:, 0] for g in range(3)]
+        states = [RULES[n].init(params[g]) for n, g in zip(names, groups, strict=True)]
+        for step in range(updates):
+            sample = problem.field(params, own, step)
+            moved = params.clone()
+            for g, (name, group) in enumerate(zip(names, groups, strict=True)):
+                if len(group):
+                    moved[group], states[g] = RULES[name].step(
+                        params[group], sample.values[group], states[g], lr=rates[rows[group]]
+                    )
+            params = moved
+        return params, sample.measures["return"]
+
+    whole, returns = trained(torch.arange(150))
+    assert returns.max() == 500 > 50 > returns.min(), "the case must hold long and short episodes"
+    order = torch.from_numpy(np.random.default_rng(0).permutation(150))
+    for rows in (order, torch.tensor([149, 7]), torch.tensor([30, 80, 130])):
+        params, reached = trained(rows)
+        assert torch.equal(params, whole[rows])
+        assert torch.equal(reached, returns[rows])
+
+
 def returns_to_go_by_time(batch, row, discount=1.0):
     """`[500]`, the mean over episodes, from the rewards one by one."""
     togo = np.zeros((batch.returns.shape[1], 501))

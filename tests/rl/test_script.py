@@ -61,11 +61,20 @@ def test_optimizers_and_baselines_are_compared_pair_by_pair(script, tmp_path, ca
 
 
 def test_a_comparison_gives_each_pair_the_curve_that_it_has_alone(script, tmp_path):
-    together = script.train_all(small(script, tmp_path, compare=("adam:0.05", "sgd:0.01")))
-    alone = script.train_all(small(script, tmp_path, optimizer="sgd", lr=0.01))
+    together = script.train_all(small(script, tmp_path, compare=("adam:0.05", "sgd:0.01")), script.Tally())
+    alone = script.train_all(small(script, tmp_path, optimizer="sgd", lr=0.01), script.Tally())
     assert [one.optimizer for one in together] == ["adam", "sgd"]
     np.testing.assert_array_equal(together[1].run.params, alone[0].run.params)
     np.testing.assert_array_equal(together[1].run.curves["return"], alone[0].run.curves["return"])
+
+
+def test_steps_in_episodes_are_told_from_steps_taken(script, tmp_path, capsys):
+    script.main(small(script, tmp_path, env="Pendulum-v1"))
+    # Pendulum never ends before its time limit, so that no step is in vain.
+    assert "270 in episodes, 270 taken (100% useful)" in " ".join(capsys.readouterr().out.split())
+    tally = script.Tally()
+    script.train_all(small(script, tmp_path, horizon=None), tally)
+    assert 0 < tally.inside < tally.stepped
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,10 @@ def test_the_interval_holds_the_estimate():
     assert low < estimate < high
 
 
+def test_where_nothing_is_gained_there_is_no_share():
+    assert np.isnan(share_of_gain(FULL, BASE, BASE)).all()
+
+
 def test_the_logit_is_odd_about_one_half_and_clipped_at_the_ends():
     values = logit(np.array([250.0, 100.0, 400.0, 0.0, 500.0]), 500.0)
     assert values[0] == pytest.approx(0.0)

@@ -10,6 +10,7 @@ import pytest
 from core.lab.engines import InProcess
 from core.lab.measurement import MeasurementResult
 from core.lab.progress import Quiet
+from core.lab.random import Keys
 from core.lab.registry import find
 from core.lab.run import Run
 from core.lab.runner import job_of, run_jobs
@@ -19,6 +20,7 @@ from core.lab.sweep import Sweep, SweepResult, Tuned
 from core.lab.verdict import Label
 from rl.studies import baseline, learning_curves
 from rl.studies.baseline_settings import BASELINES, BATCHES, WITHOUT, batch_name, speed
+from rl.studies.learning_episode import measure_episode
 from rl.studies.learning_settings import TASKS, first_learned
 from rl.studies.learning_verdict import failed, log_steps, unbounded
 from rl.studies.variance_reduction_settings import BASE, FULL
@@ -49,6 +51,8 @@ def test_the_tiny_plan_is_judged_and_drawn_and_says_that_seeds_are_few(name, tin
     assert all(len(row) == len(table.columns) for table in study.tables(results) for row in table.rows)
     for figure in study.figures:
         assert figure.draw(results).axes
+    for film in study.films:
+        assert film.draw(results).move(0)
 
 
 def test_adam_has_all_of_its_own_gain_and_descent_nothing(tiny):
@@ -129,8 +133,8 @@ def test_speed_counts_doublings_and_puts_those_that_never_learn_after_the_end():
 def learning_results(adam: float, descent: float) -> Results:
     plan = learning_curves.STUDY.plan("quick").with_seeds(SEEDS)
     by_name: dict[str, object] = {}
-    for task, sweep in zip(TASKS, learning_curves.STUDY.experiments(plan), strict=True):
-        assert isinstance(sweep, Sweep)
+    sweeps = [e for e in learning_curves.STUDY.experiments(plan) if isinstance(e, Sweep)]
+    for task, sweep in zip(TASKS, sweeps, strict=True):
         span = task.best - task.untrained
         returns = {
             (task.id, v.name): task.untrained + span * (adam if v.name == "Adam" else descent)
@@ -167,3 +171,19 @@ def test_the_verdict_on_learning_follows_who_is_ahead():
     assert [str(o) for o in returns] == ["holds"] * 3
     returns = [f.outcome for f in behind.findings if f.decisive and f.regime.endswith("return")]
     assert [str(o) for o in returns] == ["fails"] * 3
+
+
+def test_an_episode_to_look_at_depends_on_its_seed_alone_and_starts_as_the_others():
+    def seen(rows: int, updates: int):
+        cell = {"variant": "Adam", "lr": 0.03, "updates": updates}
+        return measure_episode(cell, Keys.of(range(rows)), device="cpu")["seen"]
+
+    untrained, trained = seen(2, 0), seen(2, 2)
+    assert np.array_equal(trained, seen(3, 2)[:2], equal_nan=True)
+    assert np.array_equal(untrained[:, 0], trained[:, 0])
+    assert np.abs(untrained[:, 0]).max() < 0.05
+    assert not np.array_equal(untrained, trained, equal_nan=True)
+    for row in trained:
+        length = int(np.isfinite(row[:, 0]).sum())
+        assert np.isfinite(row[:length]).all()
+        assert np.isnan(row[length:]).all()

@@ -1,0 +1,80 @@
+"""How runs of training went: when they reached a return, and whether they failed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from core.lab import stats
+from core.lab.experiment import Array
+from core.lab.run import Run
+from core.lab.study import Table
+from core.lab.sweep import SweepResult
+from core.lab.tables import with_interval
+
+SOLVING = 195.0
+"""A return of CartPole-v1 below which a run has failed: what its first version counted as solved."""
+
+
+def first_reached(run: Run, level: float) -> Array:
+    """`[seeds]`: the first recorded update at which training episodes returned `level`; else infinite."""
+    reached = np.nan_to_num(run.curves["field/return"][:, 1:], nan=-np.inf) >= level
+    steps = run.steps[1:].astype(np.float64)
+    return np.where(reached.any(axis=1), steps[reached.argmax(axis=1)], np.inf)
+
+
+def speed(run: Run, level: float) -> Array:
+    """`[seeds]`: minus log2 of `first_reached`; runs that never got there count as the update after the
+    last.
+    """
+    first = first_reached(run, level)
+    return np.asarray(-np.log2(np.where(np.isfinite(first), first, run.steps[-1] + 1.0)))
+
+
+def ended_below(run: Run, level: float) -> Array:
+    """bool `[seeds]`: the last recorded training episodes returned less than `level`, or the run diverged."""
+    return np.asarray(~(run.curves["field/return"][:, -1] >= level))
+
+
+Column = tuple[str, Callable[[str], str]]
+"""A head, and the text of a variant's row."""
+
+
+def outcome_table(
+    result: SweepResult,
+    regime: str,
+    *,
+    learned: float,
+    failed: float = SOLVING,
+    more: tuple[Column, ...] = (),
+) -> Table:
+    """The IQM of the objective, the share of failures and the updates to a threshold, a row a variant.
+
+    Args:
+        learned: the return of training episodes whose first update is given.
+        failed: see `ended_below`.
+        more: further columns.
+    """
+    rows = []
+    for name in result.variants:
+        run, values = result.run(regime, name), result.values(regime, name)
+        steps = first_reached(run, learned)
+        rows.append(
+            (
+                name,
+                with_interval(stats.interval(values)),
+                with_interval(stats.proportion(ended_below(run, failed)), 2),
+                with_interval(stats.interval(steps, "median")),
+                with_interval(stats.proportion(np.isinf(steps)), 2),
+                *(text(name) for _, text in more),
+            )
+        )
+    return Table(
+        f"{regime}: IQM of the mean return over training; the share of runs whose last recorded training "
+        f"episodes returned less than {failed:g}; median updates until training episodes returned "
+        f"{learned:g}, and the share of runs in which they never did. {result.sweep.reporting_seeds} fresh "
+        "seeds, 95% intervals by bootstrap, of shares by Wilson.",
+        ("variant", "IQM", "share failed", f"updates to {learned:g}", "never", *(head for head, _ in more)),
+        tuple(rows),
+    )

@@ -33,6 +33,9 @@ class Digits:
         steps: of its training, by Adam with cosine decay.
         seed: of its start and batches.
         sure: probability from which the classifier counts as sure of a class.
+
+    Raises:
+        VhatError: for a width or steps below 1, or `sure` outside (0, 1).
     """
 
     width: int = 32

@@ -1,69 +1,35 @@
-"""A GAN's samples over training, as an animation, as frames, and as mass a mode."""
+"""A GAN's training, as a grid of frames with curves, and as an animation."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from matplotlib.animation import FuncAnimation, PillowWriter
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Circle
 
 from core.lab import figures
 from core.lab.errors import VhatError
 from core.lab.experiment import Array
+from core.lab.random import Keys
 from core.lab.run import Run
-from games.mixtures import Mixture
-
-DrawSamples = Callable[[Axes, Array], None]
-"""Draws samples `[n, dim]` of one replica at one time."""
+from games.gan import GAN
+from games.samples import DrawSamples, draw_mass
 
 
-def draw_points(axes: Axes, samples: Array, law: Mixture, name: str) -> None:
-    """Points `[n, 2]` in a variant's colour, over circles of three standard deviations around each mode."""
-    for x, y in law.modes.tolist():
-        axes.add_patch(Circle((x, y), 3.0 * law.std, fill=False, color="#9a9a9a", linewidth=0.9))
-    axes.scatter(samples[:, 0], samples[:, 1], s=2.5, color=figures.colour(name), linewidths=0.0)
-    reach = 1.5 * law.radius
-    axes.set_xlim(-reach, reach)
-    axes.set_ylim(-reach, reach)
-    axes.set_aspect("equal")
-    axes.set_xticks([])
-    axes.set_yticks([])
-
-
-def draw_images(axes: Axes, samples: Array, side: int = 5) -> None:
-    """The first `side` x `side` of images `[n, 64]` in [-1, 1], as a mosaic."""
-    shown = samples[: side * side].reshape(side, side, 8, 8)
-    mosaic = np.full((side * 9 - 1, side * 9 - 1), -0.4)
-    for row in range(side):
-        for column in range(side):
-            mosaic[row * 9 : row * 9 + 8, column * 9 : column * 9 + 8] = shown[row, column]
-    axes.imshow(mosaic, cmap="gray_r", vmin=-1.0, vmax=1.0, interpolation="nearest")
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.grid(visible=False)
-
-
-def draw_mass(axes: Axes, steps: Array, mass: Array) -> None:
-    """The share of samples in each mode, `[T, K]`, over training: a band a mode, dark where it is full.
-
-    Twice a mode's fair share is black.
-    """
-    fair = 1.0 / mass.shape[1]
-    axes.imshow(
-        mass.T / fair,
-        aspect="auto",
-        cmap="Greys",
-        vmin=0.0,
-        vmax=2.0,
-        interpolation="nearest",
-        extent=(float(steps[0]), float(steps[-1]), mass.shape[1] - 0.5, -0.5),
-    )
-    axes.grid(visible=False)
-    figures.label(axes, x="step", y="mode")
+def training_samples(problem: GAN, run: Run, keys: Keys, seeds: int = 2) -> tuple[Array, Array]:
+    """What the first replicas generate at the recorded steps on held-out latents, `[seeds, T, n, dim]`, and
+    the first one's mass a mode, `[T, K]`."""
+    assert run.path is not None
+    with torch.no_grad():
+        samples = torch.stack(
+            [problem.samples(torch.from_numpy(p).to(keys.device), keys) for p in np.swapaxes(run.path, 0, 1)]
+        )
+        mass = torch.stack([problem.data.mass(s)[0] for s in samples])
+    return np.swapaxes(samples[:, :seeds].cpu().numpy(), 0, 1), mass.cpu().numpy()
 
 
 def training_figure(
@@ -98,6 +64,7 @@ def training_figure(
     figures.curves_with_intervals(left, run.steps, run.curves["modes"], name, "mean", higher=True)
     figures.label(left, x="step", y="modes covered")
     draw_mass(right, run.steps, mass)
+    figures.label(right, title="mass a mode, seed 0 (black: twice its share)")
     return figure
 
 

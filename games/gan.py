@@ -85,6 +85,9 @@ class GAN:
         discriminator_width, discriminator_depth: where they differ from the generator's; None for the same.
         held_out: latents on which `measure` judges, drawn once a seed and never trained on.
         device: where parameters and keys live.
+
+    Raises:
+        VhatError: naming the sizes that are below 1, or r1 if it is negative or not a number.
     """
 
     data: Law = default(default_factory=Mixture)
@@ -109,10 +112,12 @@ class GAN:
 
     @cached_property
     def generator(self) -> MLP:
+        """From the latent to a point."""
         return MLP((self.latent, *[self.width] * self.depth, self.data.dim))
 
     @cached_property
     def discriminator(self) -> MLP:
+        """From a point to a logit."""
         width, depth = self.discriminator_width or self.width, self.discriminator_depth or self.depth
         return MLP((self.data.dim, *[width] * depth, 1))
 
@@ -204,6 +209,14 @@ class GAN:
         fooled = _softplus(-fake).mean((1, 2))
         push = -1.0 / (n * (1.0 + fake.exp()))
         return {"loss_generator": fooled, "loss_discriminator": by_discriminator}, slopes, push
+
+    def losses(self, params: Tensor, fake: Tensor, real: Tensor) -> Mapping[str, Tensor]:
+        """`loss_generator` and `loss_discriminator` `[R]` on generated and as many real points `[R, n, dim]`,
+        without the penalty."""
+        layers = self.discriminator.layers(params[:, self.players[1]])
+        logits = self.discriminator.forward(layers, torch.cat([real, fake], dim=1))[1]
+        half = real.shape[1]
+        return self._losses(logits[:, :half].contiguous(), logits[:, half:].contiguous())[0]
 
     def samples(self, params: Tensor, keys: Keys, n: int | None = None) -> Tensor:
         """`[R, n, dim]` generated points on the held-out latents of each row's seed (`held_out` of them by

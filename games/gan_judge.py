@@ -41,7 +41,8 @@ def sliced_wasserstein(x: Tensor, y: Tensor, directions: int = DIRECTIONS) -> Te
 class JudgedGAN(GAN):
     """A `GAN` on a `Mixture` whose measures are: `modes` and `quality` of `Mixture.coverage`; `mass <k>`, the
     share of samples within three standard deviations of mode k; `energy` and `sliced`, the energy distance
-    and the sliced Wasserstein distance to held-out real points, which are drawn once a seed.
+    and the sliced Wasserstein distance to held-out real points, which are drawn once a seed; and both
+    players' losses on the same points.
     """
 
     def measure(self, params: Tensor, keys: Keys) -> Mapping[str, Tensor]:
@@ -56,6 +57,7 @@ class JudgedGAN(GAN):
             **{f"mass {k}": mass[:, k] for k in range(mass.shape[1])},
             "energy": energy_distance(few, real),
             "sliced": sliced_wasserstein(few, real),
+            **self.losses(params, few, real),
         }
 
 

@@ -102,7 +102,11 @@ class Method:
             raise VhatError(str(error)) from error
 
     def adjustment(self) -> Adjustment | None:
-        """The field adjustment."""
+        """The field adjustment.
+
+        Raises:
+            VhatError: for a strength that is not a number.
+        """
         if self.adjust == "none":
             return None
         if self.strength is not None and not math.isfinite(self.strength):

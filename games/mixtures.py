@@ -28,6 +28,9 @@ class Mixture:
             five.
         radius: of the circle; half the side of the grid.
         std: of each coordinate within a mode, in the units of `radius`.
+
+    Raises:
+        VhatError: for a radius or a std that is not above 0.
     """
 
     shape: Shape = "ring8"

@@ -40,6 +40,7 @@ class MLP:
 
     @cached_property
     def shapes(self) -> tuple[tuple[int, int], ...]:
+        """(inputs, outputs) of each layer."""
         return tuple(pairwise(self.sizes))
 
     @cached_property

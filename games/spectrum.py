@@ -95,7 +95,11 @@ def step_jacobians(point: Point, variant: Variant, rates: Sequence[float]) -> Te
 
 
 def spectra(point: Point, variant: Variant, rates: Sequence[float]) -> Array:
-    """Eigenvalues of `step_jacobians`, complex `[L, N]`."""
+    """Eigenvalues of `step_jacobians`, complex `[L, N]`.
+
+    Raises:
+        VhatError: where a step is not finite.
+    """
     jacobians = step_jacobians(point, variant, rates)
     if not bool(jacobians.isfinite().all()):  # LAPACK would end the process
         raise VhatError(f"{variant.name}: a step at these learning rates or settings is not finite")

@@ -5,19 +5,17 @@ from __future__ import annotations
 from core.lab.experiment import Experiment
 from core.lab.run import Recording
 from core.lab.study import FigureSpec, Plan, Study
-from core.lab.sweep import Objective, Sweep
+from core.lab.sweep import Objective
 from games.studies.damping_figures import draw_map, draw_radius, draw_rates, draw_swing
 from games.studies.damping_settings import GRID, REGIMES, variants
 from games.studies.damping_verdict import judge, tables
-
-MOST_RECORDS = 2000
-"""A path is recorded at every step, or in longer plans so often that a turn is still seen."""
+from games.studies.swing_sweep import SwingSweep
 
 
 def experiments(plan: Plan) -> tuple[Experiment, ...]:
     """One tuned comparison of all methods in all regimes."""
     return (
-        Sweep(
+        SwingSweep(
             name="tuned",
             study="damping",
             regimes=REGIMES,
@@ -27,7 +25,7 @@ def experiments(plan: Plan) -> tuple[Experiment, ...]:
             steps=plan.steps,
             tuning_seeds=plan.tuning_seeds,
             reporting_seeds=plan.reporting_seeds,
-            recording=Recording(points=min(plan.steps, MOST_RECORDS), tuning_points=2),
+            recording=Recording(points=plan.steps, tuning_points=2),
             widen=1,
         ),
     )
@@ -60,6 +58,22 @@ STUDY = Study(
         "together: what momentum, a second moment for each player, the memory, normalisation, alternation, "
         "optimism and a decaying learning rate contribute."
     ),
+    mathematics=(
+        (
+            r"z_{t+1} = z_t - \eta\, F(z_t), \qquad F(x, y) = (\nabla_x f,\, -\nabla_y f)",
+            "Both players at once: x goes down f, y goes up; F is the field of the game.",
+        ),
+        (
+            r"f(x, y) = x y: \qquad \lVert z_{t+1}\rVert = \sqrt{1 + \eta^2}\,\lVert z_t\rVert",
+            "On the purest game simultaneous descent-ascent leaves at every rate. Damping means that "
+            "the distance to the equilibrium shrinks.",
+        ),
+    ),
+    would_change=(
+        "A regime outside of our list in which tuned Adam damps and tuned momentum-free methods do "
+        "not, or a setting in which taking away the second moment of each player leaves the damping "
+        "as it was."
+    ),
     plans={
         "tiny": Plan("tiny", steps=20, tuning_seeds=2, reporting_seeds=2),
         "quick": Plan("quick", steps=1000, tuning_seeds=8, reporting_seeds=16),
@@ -81,6 +95,7 @@ STUDY = Study(
             "bootstrap intervals.",
             "Panels of distance over steps, one a regime, one curve a method.",
             draw_radius,
+            part="learning curves",
         ),
         FigureSpec(
             "swing",
@@ -95,6 +110,7 @@ STUDY = Study(
             "marks one on the edge of the widest grid.",
             "Panels of final distance over the learning rate, one curve a method.",
             draw_rates,
+            part="learning rates",
         ),
     ),
     tables=tables,
@@ -122,7 +138,8 @@ STUDY = Study(
     ),
     source=(
         "Daskalakis et al. 2018 (optimistic); Korpelevich 1976; Gidel et al. 2019 (negative momentum); "
-        "Mescheder et al. 2017 (consensus), 2018 (Dirac-GAN); Balduzzi et al. 2018; Schäfer and Anandkumar "
-        "2019; Chavdarova et al. 2021 (lookahead)."
+        "Mescheder et al. 2017 (consensus), 2018 (Dirac-GAN); Heusel et al. 2017 (two time scales); Balduzzi "
+        "et al. 2018; Foerster et al. 2018 (LOLA); Schäfer and Anandkumar 2019; Chavdarova et al. 2021 "
+        "(lookahead)."
     ),
 )

@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 
 from core.lab import figures, stats
 from core.lab.study import Results
-from games.studies.damping_verdict import swing
 from games.studies.method_map import FLOOR, method_map
+from games.studies.swing_sweep import swing
 
 SHOWN = ("GDA", "Adam", "Adam, beta1 = 0", "RMSProp", "Adam, shared v", "Sign descent", "Optimistic GDA")
 
@@ -19,7 +19,7 @@ def draw_map(results: Results) -> Figure:
     values = np.array(
         [[stats.centre(np.maximum(sweep.values(r, v), FLOOR)) for r in sweep.regimes] for v in sweep.variants]
     )
-    figure, (axes,) = figures.new_figure(width=9.6, height=8.2)
+    figure, (axes,) = figures.new_figure(width=9.6, height=10.0)
     method_map(axes, values, sweep.variants, sweep.regimes)
     return figure
 
@@ -32,8 +32,7 @@ def draw_radius(results: Results) -> Figure:
     for axes, regime in zip(panels, sweep.regimes, strict=False):
         for name in SHOWN:
             run = sweep.run(regime, name)
-            every = max(1, len(run.steps) // 60)
-            figures.curves_with_intervals(axes, run.steps[::every], run.curves["distance"][:, ::every], name)
+            figures.curves_with_intervals(axes, run.steps, run.curves["distance"], name)
         figures.label(axes, x="step", y="distance", title=regime, log="y")
         axes.set_ylim(1e-3, 3.0)
     figures.legend_below(figure, panels[0])
@@ -47,7 +46,7 @@ def draw_swing(results: Results) -> Figure:
     figure, panels = figures.new_figure(columns=3, width=10.2, height=4.4, sharey=True)
     for axes, regime in zip(panels, regimes, strict=True):
         for name in SHOWN:
-            measured = swing(sweep, regime, name)
+            measured = swing(sweep.run(regime, name))
             usable = np.isfinite(measured["growth"])
             if usable.sum() < 2:
                 continue
@@ -62,12 +61,14 @@ def draw_swing(results: Results) -> Figure:
                 marker=look["marker"],
                 linestyle="",
                 markersize=8,
+                # Adam's variants share a marker: hollow without momentum.
+                markerfacecolor="none" if "beta1 = 0" in name else look["color"],
                 label=name,
             )
         figures.label(axes, x="turns in 1,000 steps", y="growth of log radius a turn", title=regime, log="x")
         axes.set_yscale("symlog", linthresh=0.01)
         axes.axhline(0.0, color="#222222", linewidth=0.8)
-    figures.legend_below(figure, panels[0])
+    figures.legend_below(figure)
     return figure
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from core.lab.sweep import Regime
 from core.lab.variant import Grid, Variant
-from core.optim.adjustments import Competitive, Consensus, SymplecticGradient
-from core.optim.play import Alternating, Extragradient, Lookahead, Optimistic
+from core.optim.adjustments import LOLA, Competitive, Consensus, SymplecticGradient
+from core.optim.play import Alternating, Extragradient, Lookahead, Optimistic, TwoTimeScales
 from core.optim.schedules import Cosine
 from games.dirac import DiracGAN
 from games.joint import Joint
@@ -44,7 +44,10 @@ def variants(steps: int) -> tuple[Variant, ...]:
         Variant("Adam, beta1 = 0", "adam", no_momentum, control=True, note="removes momentum"),
         Variant("Adam, beta1 = -0.5", "adam", {"beta1": -0.5}),
         Variant("Adam, alternating", "adam", play=Alternating()),
+        Variant("Adam, beta1 = 0, alternating", "adam", no_momentum, play=Alternating()),
+        Variant("Adam, beta1 = -0.5, alternating", "adam", {"beta1": -0.5}, play=Alternating()),
         Variant(f"Adam {DECAYED}", "adam", schedule=decay),
+        Variant(f"Adam, beta1 = 0, {DECAYED}", "adam", no_momentum, schedule=decay),
         Variant(f"GDA {DECAYED}", "sgd", schedule=decay, control=True, note="lr decay alone"),
         Variant("RMSProp", "rmsprop", control=True, note="no momentum, shorter memory"),
         Variant("AMSGrad", "amsgrad", control=True, note="v cannot fall"),
@@ -54,12 +57,15 @@ def variants(steps: int) -> tuple[Variant, ...]:
             "Normalised descent", "normalized_sgd", play=Joint(), control=True, note="only the field's length"
         ),
         Variant("GDA, alternating", "sgd", play=Alternating()),
+        Variant("Momentum 0.5", "sgd", {"momentum": 0.5}),
+        Variant("Two time scales 1 : 4", "sgd", play=TwoTimeScales((0.5, 2.0))),
         Variant("Momentum -0.5, alternating", "sgd", {"momentum": -0.5}, play=Alternating()),
         Variant("Optimistic GDA", "sgd", play=Optimistic()),
         Variant("Extragradient", "sgd", play=Extragradient()),
         Variant("Lookahead GDA", "sgd", play=Lookahead()),
         Variant("Consensus", "sgd", adjust=Consensus(strength=1.0)),
         Variant("Symplectic adjustment", "sgd", adjust=SymplecticGradient()),
+        Variant("LOLA", "sgd", adjust=LOLA()),
         Variant("Competitive descent", "sgd", adjust=Competitive()),
         Variant("Adam, beta1 = 0, optimistic", "adam", no_momentum, play=Optimistic()),
         Variant("Adam, beta1 = 0, extragradient", "adam", no_momentum, play=Extragradient()),

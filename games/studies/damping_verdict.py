@@ -10,10 +10,9 @@ from core.lab.study import Results, Table
 from core.lab.sweep import SweepResult
 from core.lab.tables import number, sweep_table, with_interval
 from core.lab.verdict import Finding, Outcome, Verdict, finding, verdict
-from games.orbit import turning
-from games.oscillation import spectral_peak
 from games.studies.damping_settings import DECAYED
 from games.studies.method_map import FLOOR
+from games.studies.swing_sweep import MEASURES, swing
 
 LEAST_EFFECT = 0.9
 """A radius within a tenth of the start's, or of the other method's, is not damped."""
@@ -24,6 +23,7 @@ MEASURED = (
     "Adam, beta1 = 0",
     "Adam, beta1 = -0.5",
     "Adam, alternating",
+    "Adam, beta1 = 0, alternating",
     f"Adam {DECAYED}",
     "RMSProp",
     "Adam, shared v",
@@ -41,26 +41,16 @@ PARTS = (
     ("Normalised descent", "GDA", "Normalisation alone: it ends nearer than GDA"),
     ("Adam, beta1 = 0", "RMSProp", "Longer memory: Adam without momentum ends nearer than RMSProp"),
     ("Adam, alternating", "Adam", "Alternation: alternating Adam ends nearer than simultaneous Adam"),
+    (
+        "Adam, beta1 = 0, alternating",
+        "Adam, beta1 = 0",
+        "Alternation without momentum: it brings Adam without momentum nearer",
+    ),
     ("Adam, beta1 = 0, optimistic", "Adam, beta1 = 0", "Optimism brings Adam without momentum nearer"),
     (f"GDA {DECAYED}", "GDA", "Decay alone: GDA with decay ends nearer than GDA"),
     (f"Adam {DECAYED}", "Adam", "Adam with decay ends nearer than Adam"),
     ("Adam", "Optimistic GDA", "Adam ends nearer than optimistic GDA"),
 )
-
-
-def swing(sweep: SweepResult, regime: str, name: str) -> dict[str, Array]:
-    """`turns` and `peak` in turns of 1,000 steps (`turns` without its sign), `growth` of log radius a turn,
-    and `share` of the power at the peak: `[R]` each."""
-    run = sweep.run(regime, name)
-    spacing = float(run.steps[1] - run.steps[0])
-    turns, growth = turning(run.curves["distance"], run.curves["angle"])
-    peak, share = spectral_peak(run.curves["angle"], spacing)
-    return {
-        "turns": 1000.0 * np.abs(turns) / spacing,
-        "growth": growth,
-        "peak": 1000.0 * np.abs(peak),
-        "share": share,
-    }
 
 
 def _final(sweep: SweepResult, regime: str, name: str) -> Array:
@@ -147,9 +137,9 @@ def _swing_table(sweep: SweepResult, regime: str) -> Table:
 
     rows = []
     for name in MEASURED:
-        measured = swing(sweep, regime, name)
+        measured = swing(sweep.run(regime, name))
         lr = number(sweep.tuned[regime, name].best["lr"])
-        rows.append((name, lr, *(cell(measured[k]) for k in ("turns", "growth", "peak", "share"))))
+        rows.append((name, lr, *(cell(measured[k]) for k in MEASURES)))
     return Table(
         f"{regime}: oscillation of the tuned paths. n/a: a path makes less than a twentieth of a turn.",
         (

@@ -5,33 +5,40 @@ does?
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from core.lab.experiment import Array, Experiment
+from core.lab.films import FilmSpec
 from core.lab.measurement import Cell, Measurement
 from core.lab.random import Keys
 from core.lab.run import Recording
 from core.lab.study import FigureSpec, Plan, Study
-from core.lab.sweep import Objective, Regime, Sweep
+from core.lab.sweep import Objective, Sweep
 from core.lab.train import Block, train
-from core.lab.variant import Grid, Variant
+from core.lab.variant import Variant
 from games.gan import mixture_gan
+from games.studies.continued_sweep import ContinuedSweep
 from games.studies.gan_figures import (
     draw_final,
     draw_frames,
-    draw_mass,
+    draw_longer,
+    draw_mode_mass,
     draw_modes,
     draw_quality,
     draw_rates,
     draw_steadiness,
 )
+from games.studies.gan_films import film_samples
 from games.studies.gan_settings import (
     BUDGETS,
     BY_NAME,
+    CONTINUED,
+    FRAME_SAMPLES,
     FRAME_TIMES,
     FRAMES,
     GRID,
@@ -40,67 +47,84 @@ from games.studies.gan_settings import (
     NETWORK,
     ONE_EVALUATION,
     REGIMES,
+    TIMES,
     TWO_EVALUATIONS,
 )
 from games.studies.gan_verdict import judge, tables
 
 
 def measure_frames(cell: Cell, keys: Keys, /, *, device: str) -> Mapping[str, Tensor | Array]:
-    """Samples on held-out latents at `FRAME_TIMES` times: `samples` `[S, T, n, 2]`, `step` `[S, T]`."""
+    """Samples on held-out latents at the start and `FRAME_TIMES` times after it: `samples` `[S, T, n, 2]`,
+    `step` `[S, T]`.
+    """
     problem = mixture_gan(**NETWORK, device=device)
     block = Block(BY_NAME[cell["variant"]], slice(0, len(keys)), {"lr": cell["lr"]})
     recording = Recording(points=FRAME_TIMES, path=True)
     run = train(problem, [block], keys, steps=cell["steps"], recording=recording)
     assert run.path is not None
-    frames = [problem.samples(torch.from_numpy(p).to(device), keys) for p in np.swapaxes(run.path, 0, 1)[1:]]
-    return {"samples": torch.stack(frames, dim=1), "step": np.tile(run.steps[1:], (len(keys), 1))}
+    frames = [problem.samples(torch.from_numpy(p).to(device), keys) for p in np.swapaxes(run.path, 0, 1)]
+    samples = torch.stack(frames, dim=1)[:, :, :FRAME_SAMPLES]
+    return {"samples": samples, "step": np.tile(run.steps, (len(keys), 1))}
 
 
-def _sweeps(
-    plan: Plan,
-    name: str,
-    evaluations: int,
-    regimes: tuple[Regime, ...],
-    objective: Objective,
-    grid: Grid,
-    *,
-    own_grids: bool,
+def _parts(
+    plan: Plan, name: str, evaluations: int, first: Callable[..., Sweep] = Sweep, **settings: Any
 ) -> list[Sweep]:
-    """Two comparisons that belong together: one evaluation a step, and two in half the steps."""
+    """Two comparisons that belong together: one evaluation a step, and two in half the steps.
 
-    def sweep(part: str, variants: tuple[Variant, ...], steps: int) -> Sweep:
-        chosen = variants if own_grids else tuple(dataclasses.replace(v, lr=None) for v in variants)
-        return Sweep(
-            name=f"{name}: {part}",
-            study="gan",
-            regimes=regimes,
-            variants=chosen,
-            grid=grid,
-            objective=objective,
-            steps=steps,
-            tuning_seeds=plan.tuning_seeds,
-            reporting_seeds=plan.reporting_seeds,
-            recording=Recording(points=40, tuning_points=2),
-            seeds_per_shard=4 if own_grids else 32,
-            widen=1,
-            cost=20.0 if own_grids else 0.5,
-        )
-
+    Args:
+        first: of which kind the comparison of one evaluation a step is.
+    """
+    shared = {
+        "study": "gan",
+        "tuning_seeds": plan.tuning_seeds,
+        "reporting_seeds": plan.reporting_seeds,
+        "recording": Recording(points=40, tuning_points=2),
+        "widen": 1,
+        **settings,
+    }
+    steps = max(1, evaluations // 2)
     return [
-        sweep("one evaluation", ONE_EVALUATION, evaluations),
-        sweep("two evaluations", TWO_EVALUATIONS, max(1, evaluations // 2)),
+        first(name=f"{name}: one evaluation", variants=ONE_EVALUATION, steps=evaluations, **shared),
+        Sweep(name=f"{name}: two evaluations", variants=TWO_EVALUATIONS, steps=steps, **shared),
     ]
+
+
+def _continued(**settings: Any) -> Sweep:
+    """A sweep of which the methods of `CONTINUED` go on."""
+    return ContinuedSweep(continued=CONTINUED, times=TIMES, **settings)
+
+
+def _on_one_grid(*, variants: tuple[Variant, ...], **settings: Any) -> Sweep:
+    """A sweep in which no method has a grid of its own."""
+    return Sweep(variants=tuple(dataclasses.replace(v, lr=None) for v in variants), **settings)
 
 
 def experiments(plan: Plan) -> tuple[Experiment, ...]:
     """Tuned comparisons at each budget (all games in the full plan), the linear game, and frames."""
-    modes = Objective("modes", higher=True, across="mean", label="modes covered at the end")
     found: list[Experiment] = []
     for name in list(BUDGETS)[: plan.sizes["budgets"]]:
-        regimes = REGIMES[: plan.sizes["regimes"]]
-        found += _sweeps(plan, name, BUDGETS[name] * plan.steps, regimes, modes, GRID, own_grids=True)
-    distance = Objective("distance", label="final distance from the equilibrium (start: 1)")
-    found += _sweeps(plan, "linear", plan.steps, (LINEAR,), distance, LINEAR_GRID, own_grids=False)
+        found += _parts(
+            plan,
+            name,
+            BUDGETS[name] * plan.steps,
+            _continued if BUDGETS[name] == 1 else Sweep,
+            regimes=REGIMES[: plan.sizes["regimes"]],
+            objective=Objective("modes", higher=True, across="mean", label="modes covered at the end"),
+            grid=GRID,
+            seeds_per_shard=8,
+            cost=20.0,
+        )
+    found += _parts(
+        plan,
+        "linear",
+        plan.steps,
+        _on_one_grid,
+        regimes=(LINEAR,),
+        objective=Objective("distance", label="final distance from the equilibrium (start: 1)"),
+        grid=LINEAR_GRID,
+        cost=0.5,
+    )
     frames = tuple({"variant": v, "lr": lr, "steps": plan.steps} for v, lr in FRAMES)
     found.append(Measurement("frames", "gan", measure_frames, frames, 2, cost=10.0 * plan.steps))
     return tuple(found)
@@ -120,8 +144,9 @@ STUDY = Study(
         "the saturating and the Wasserstein loss, an R1 penalty of 0.1 and the 5 x 5 grid. Both players take "
         "the same learning rate and step at once on the same sample, except under alternating play. All "
         "methods are compared at equal evaluations of the field: those of two evaluations a step take half "
-        "the steps. The quick plan has the short budget only; the full plan repeats everything at seven "
-        "times as many evaluations. All methods of a seed share networks, latents and data. Learning rates: "
+        "the steps. GDA and Adam then go on for seven times as many evaluations at the rate tuned for the "
+        "short budget; the full plan also tunes all methods again for that length. "
+        "All methods of a seed share networks, latents and data. Learning rates: "
         "two points a decade (widened at an edge), tuned for the mean number of modes at the end on 8 or "
         "more seeds, reported on 16 or more others. Judged on 512 held-out latents: a mode is covered when "
         "at least a quarter of its fair share of samples (1 in 32 of all) lies within 3 standard deviations "
@@ -134,6 +159,20 @@ STUDY = Study(
         "refuted if all fail, conditional if some hold and others fail. Shown beside: oscillation during "
         "training, what momentum, individual rates, memory, optimism, alternation and extragradient "
         "contribute, and whether the ranking of methods on noisy xy carries over (rank correlation above 0)."
+    ),
+    mathematics=(
+        (
+            r"\min_\phi\ \mathrm{E}_x[s(-D_\phi(x))] + \mathrm{E}_z[s(D_\phi(G_\theta(z)))], "
+            r"\qquad \min_\theta\ \mathrm{E}_z[s(-D_\phi(G_\theta(z)))]",
+            "Goodfellow et al. 2014, with the generator's loss that does not saturate: D gives a "
+            "logit, G makes samples of noise z, x is data, and s is the softplus. Two losses, so the "
+            "field is the gradient of neither.",
+        ),
+    ),
+    would_change=(
+        "A larger GAN, or real images, on which the order of the methods is another. The ring is the "
+        "smallest task on which modes can be counted; two-time-scale rates and penalties other than "
+        "ours are not in it."
     ),
     plans={
         "tiny": Plan("tiny", steps=40, tuning_seeds=2, reporting_seeds=2, sizes={"regimes": 1, "budgets": 1}),
@@ -154,6 +193,17 @@ STUDY = Study(
             "Two panels of modes covered from 0 to 8 over evaluations of the field, one curve with a band a "
             "method.",
             draw_modes,
+            part="learning curves",
+        ),
+        FigureSpec(
+            "longer",
+            "Slower, or less stable? The same paths going on for seven times as many evaluations at the rate "
+            "that was tuned for the short budget, which ends at the dotted line. Mean over fresh seeds with "
+            "95% bootstrap intervals.",
+            "Two panels of modes covered and of the share of good samples over evaluations, one curve with a "
+            "band a method.",
+            draw_longer,
+            part="regimes",
         ),
         FigureSpec(
             "frames",
@@ -165,11 +215,11 @@ STUDY = Study(
         ),
         FigureSpec(
             "mass",
-            "Share of samples within three standard deviations of each mode over training, stacked, for the "
-            "first fresh seed at the tuned rate. A steady path has bands of steady width; the white above is "
-            "the share of poor samples.",
-            "Six panels of eight stacked bands over steps; in some the bands widen and vanish in turns.",
-            draw_mass,
+            "Share of samples within three standard deviations of each mode over training, for the first "
+            "fresh seed at the tuned rate: white is none, black twice a mode's fair share. A steady path has "
+            "eight even grey bands; where a band breaks off, the mode was dropped.",
+            "Six panels of eight bands over steps; in some the bands break off and come back.",
+            draw_mode_mass,
         ),
         FigureSpec(
             "final",
@@ -198,6 +248,19 @@ STUDY = Study(
             "ringed.",
             "Curves of modes covered over the learning rate, one a method.",
             draw_rates,
+            part="learning rates",
+        ),
+    ),
+    films=(
+        FilmSpec(
+            "samples",
+            "Generated points over training, one seed a variant, the same latents in every frame, over the "
+            "modes of the data (grey, three standard deviations wide). Rates as in the figure of frames, "
+            "fixed before the run.",
+            "Four panels of points about eight grey circles, at the end of training. In the film a speck in "
+            "the middle grows: by GDA and by Adam with beta1 = 0.9 it swings about as a streak for long, by "
+            "Adam with beta1 = 0.5 and 0 it soon lies along the ring of circles.",
+            film_samples,
         ),
     ),
     tables=tables,
@@ -225,8 +288,8 @@ STUDY = Study(
         ),
         (
             "Is the network too small, or the run too short?",
-            "Both are small. The full plan repeats all at seven times the budget, which tells a slow method "
-            "from an unstable one, and adds losses, a penalty and a harder law.",
+            "Both are small. Seven times the budget at the same rates tells a slow method from an unstable "
+            "one; the full plan tunes again for it, and adds losses, a penalty and a harder law.",
         ),
     ),
     source=(

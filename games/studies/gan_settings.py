@@ -64,7 +64,14 @@ GRID = Grid.between(1e-3, 0.05)
 LINEAR_GRID = Grid.between(1e-3, 1.0)
 FRAMES = (("GDA", 0.1), ("Adam", 0.00316228), ("Adam, beta1 = 0.5", 0.01), ("Adam, beta1 = 0", 0.01))
 """Rates of the frames of samples: fixed beforehand, since tuned rates are known only after tuning."""
-FRAME_TIMES = 5
+FRAME_TIMES = 30
+"""Of the film; the figure shows every sixth."""
+FRAME_SAMPLES = 240
 BY_NAME = {v.name: v for v in (*ONE_EVALUATION, *TWO_EVALUATIONS)}
-BUDGETS = {"short": 1, "long": 7}
-"""Evaluations of the field, in units of the plan's steps. The quick plan takes the short one alone."""
+TIMES = 7
+BUDGETS = {"short": 1, "long": TIMES}
+"""Evaluations of the field, in units of the plan's steps, for each of which learning rates are tuned. The
+quick plan takes the short one alone."""
+CONTINUED = ("GDA", *ADAMS)
+"""Methods that go on from the short budget to the long one at the rates tuned for the short one, in every
+plan."""

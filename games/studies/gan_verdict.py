@@ -13,8 +13,11 @@ from core.lab.study import Results, Table
 from core.lab.sweep import SweepResult
 from core.lab.tables import number, sweep_table, with_interval
 from core.lab.verdict import Finding, Outcome, Verdict, finding, verdict
-from games.studies.gan_settings import ADAMS, BUDGETS, LINEAR, METHODS
+from games.studies.continued_sweep import ContinuedResult
+from games.studies.gan_settings import ADAMS, BUDGETS, CONTINUED, LINEAR, METHODS
 
+KEPT = "same rates"
+"""Of what goes on for seven times as long without being tuned again."""
 LEAST_EFFECT = 0.5
 """Half a mode, on average over seeds."""
 
@@ -27,10 +30,18 @@ class Compared:
 
     @classmethod
     def of(cls, results: Results, budget: str) -> Compared:
+        """The sweeps of a budget."""
         return cls((results.sweep(f"{budget}: one evaluation"), results.sweep(f"{budget}: two evaluations")))
+
+    @classmethod
+    def continued(cls, results: Results) -> Compared:
+        """The methods that go on from the short budget, seven times as long at the same rates."""
+        parts = cls.of(results, "short").parts
+        return cls(tuple(part.longer for part in parts if isinstance(part, ContinuedResult)))
 
     @property
     def regimes(self) -> tuple[str, ...]:
+        """Names, in the sweeps' order."""
         return self.parts[0].regimes
 
     def part(self, name: str) -> SweepResult:
@@ -42,7 +53,7 @@ class Compared:
         return self.part(name).run(regime, name)
 
     def final(self, regime: str, name: str) -> Array:
-        """The objective; a replica that diverged covers no mode."""
+        """The objective `[S]`; a replica that diverged covers no mode."""
         values = self.part(name).values(regime, name)
         return np.maximum(values, 0.0) if self.part(name).sweep.objective.higher else values
 
@@ -80,11 +91,9 @@ def regained(run: Run) -> Array:
 
 
 def loss_spread(run: Run) -> Array:
-    """`[R]`: standard deviation of the generator's loss, averaged between records, in the second half; NaN
-    where it was not recorded."""
-    losses = run.curves.get("field/loss_generator")
-    if losses is None:
-        return np.full(len(run.diverged_at), np.nan)
+    """`[R]`: standard deviation of the generator's loss on held-out points from record to record, in the
+    second half of training."""
+    losses = run.curves["loss_generator"]
     return np.asarray(losses[:, losses.shape[1] // 2 :].std(axis=1))
 
 
@@ -124,14 +133,14 @@ def _steadier(of: Compared, budget: str, regime: str, a: str, b: str) -> Finding
     )
 
 
-def _longer(results: Results, regime: str, name: str) -> Finding:
+def _longer(long: Compared, short: Compared, regime: str, name: str, how: str) -> Finding:
     """Modes at the long less those at the short budget."""
-    short, long = (Compared.of(results, b).final(regime, name) for b in BUDGETS)
+    final = [of.final(regime, name) for of in (long, short)]
     return finding(
-        f"{regime}: {name}, long against short",
-        stats.paired_difference(long, short, "mean"),
+        f"{regime}: {name}, seven times as long, {how}",
+        stats.paired_difference(final[0], final[1], "mean"),
         above=0.0,
-        replicas=len(long),
+        replicas=len(final[0]),
         text=f"{name} covers more modes with seven times the evaluations: it was slow, not unstable",
         unit="modes",
         decisive=False,
@@ -197,18 +206,30 @@ def judge(results: Results) -> Verdict:
                 )
             ]
             beside.append(_carries_over(results, budget, regime))
+    short, continued = Compared.of(results, "short"), Compared.continued(results)
+    for regime in short.regimes:
+        beside += [_longer(continued, short, regime, m, KEPT) for m in CONTINUED]
+        beside += [_modes(continued, KEPT, regime, a, "GDA", decisive=False) for a in ADAMS]
     if len(budgets(results)) == len(BUDGETS):
-        regimes = Compared.of(results, "long").regimes
-        beside += [_longer(results, r, m) for r in regimes for m in ("GDA", *ADAMS)]
+        long = Compared.of(results, "long")
+        beside += [_longer(long, short, r, m, "tuned again") for r in long.regimes for m in ("GDA", *ADAMS)]
     return verdict([*decisive, *beside], _sentence(results, decisive, beside))
+
+
+def _fate(longer: Finding) -> str:
+    if longer.high < 0.0:
+        return "loses modes"
+    return "was slow" if longer.outcome is Outcome.HOLDS else "neither gains nor loses surely"
 
 
 def _sentence(results: Results, decisive: list[Finding], beside: list[Finding]) -> str:
     budget = budgets(results)[-1]
     of = Compared.of(results, budget)
     regime = of.regimes[0]
-    counts = {v: of.final(regime, v).mean() for v in ("GDA", *ADAMS)}
-    values = ", ".join(f"{name}: {count:.1f}" for name, count in counts.items())
+    values, longer = (
+        ", ".join(f"{name}: {x.final(regime, name).mean():.1f}" for name in ("GDA", *ADAMS))
+        for x in (of, Compared.continued(results))
+    )
     held = sum(f.outcome is Outcome.HOLDS for f in decisive)
     parts = {f.regime: f for f in beside}
     momentum = parts[f"{regime}, {budget}: Adam, beta1 = 0 against Adam"].outcome
@@ -217,6 +238,9 @@ def _sentence(results: Results, decisive: list[Finding], beside: list[Finding]) 
         Outcome.FAILS: "momentum of 0.9 costs no modes",
         Outcome.UNCLEAR: "whether momentum of 0.9 costs modes is open",
     }
+    fates = ", ".join(
+        f"{name} {_fate(parts[f'{regime}: {name}, seven times as long, {KEPT}'])}" for name in ("GDA", *ADAMS)
+    )
     ranking = parts[f"{regime}, {budget}: ranking of {len(METHODS)} methods"]
     carried = {
         Outcome.HOLDS: "the ranking of methods on noisy xy carries over",
@@ -226,7 +250,7 @@ def _sentence(results: Results, decisive: list[Finding], beside: list[Finding]) 
     return (
         f"Of 8 modes, tuned and at the end ({regime}): {values}; Adam covers at least half a mode more than "
         f"GDA in {held} of {len(decisive)} settings, {said[momentum]}, and {carried[ranking.outcome]} (rank "
-        f"correlation {ranking.effect:.2g})."
+        f"correlation {ranking.effect:.2g}). Seven times as long at the same rates: {longer} ({fates})."
     )
 
 
@@ -238,13 +262,11 @@ def tables(results: Results) -> tuple[Table, ...]:
         for regime in of.regimes:
             found += [sweep_table(part, regime) for part in of.parts]
             found += [_quality(of, regime, budget), _steadiness(of, regime, budget)]
-    return (*found, _ranks(results))
+    return (*found, *(_continued(results, r) for r in Compared.continued(results).regimes), _ranks(results))
 
 
 def _with(values: Array) -> str:
-    return (
-        "n/a" if np.isnan(values).all() else with_interval(stats.interval(np.nan_to_num(values, nan=np.inf)))
-    )
+    return with_interval(stats.interval(np.nan_to_num(values, nan=np.inf)))
 
 
 def _quality(of: Compared, regime: str, budget: str) -> Table:
@@ -265,6 +287,40 @@ def _steadiness(of: Compared, regime: str, budget: str) -> Table:
         f"{regime}, {budget} budget: oscillation during training, from 40 records (who covers few modes has "
         "few to lose; modes regained: counted over all of training, the rest over its second half).",
         ("method", *STEADINESS),
+        tuple(rows),
+    )
+
+
+def _continued(results: Results, regime: str) -> Table:
+    """Slower, or less stable? The same paths, seven times as long."""
+    short, long = Compared.of(results, "short"), Compared.continued(results)
+    rows = []
+    for name in CONTINUED:
+        runs = [of.run(regime, name) for of in (short, long)]
+        rows.append(
+            (
+                name,
+                number(short.part(name).tuned[regime, name].best["lr"]),
+                *(with_interval(stats.interval(of.final(regime, name), "mean")) for of in (short, long)),
+                *(_with(run.curves[n][:, -1]) for n in ("quality", "sliced") for run in runs),
+                _with(regained(runs[1])),
+            )
+        )
+    return Table(
+        f"{regime}: the same paths at the end of the short budget (1x) and after seven times as many "
+        "evaluations (7x), at the rate tuned for the short one. Modes regained: from 40 records over all of "
+        "the long run.",
+        (
+            "method",
+            "learning rate",
+            "modes, 1x",
+            "modes, 7x",
+            "high-quality samples, 1x",
+            "high-quality samples, 7x",
+            "sliced Wasserstein distance, 1x",
+            "sliced Wasserstein distance, 7x",
+            "modes regained, 7x",
+        ),
         tuple(rows),
     )
 

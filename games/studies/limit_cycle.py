@@ -4,7 +4,6 @@ drives?
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,13 +11,13 @@ import torch
 from torch import Tensor
 
 from core.lab.experiment import Array, Experiment
+from core.lab.films import FilmSpec
 from core.lab.measurement import Cell, Measurement
 from core.lab.random import Keys
 from core.lab.run import Recording, Run
 from core.lab.study import FigureSpec, Plan, Study
 from core.lab.train import Block, train
 from core.lab.variant import Variant
-from games import limit_cycle as theory
 from games.bilinear import BilinearGame
 from games.studies.limit_cycle_figures import (
     draw_disturbed,
@@ -28,6 +27,7 @@ from games.studies.limit_cycle_figures import (
     draw_portrait,
     draw_time,
 )
+from games.studies.limit_cycle_films import film_cycle
 from games.studies.limit_cycle_settings import (
     PARTS,
     PORTRAITS,
@@ -178,8 +178,16 @@ STUDY = Study(
         "last sixth. A grid of beta1 (also negative), beta2 and learning rates none of which was used to "
         "find the law; alternating play, optimism, extragradient (its state copied or shared) and "
         "extrapolation from the past; optimism of growing strength; noise and eps. Beside this, Adam with "
-        "one part taken away at a time, from 60 and 240 learning rates away.\n\nThe law and its "
-        f"derivation.\n\n{inspect.cleandoc(theory.__doc__ or '')}"
+        "one part taken away at a time, from 60 and 240 learning rates away.\n\n"
+        "The law in short (in full, with eps, noise and the approach: the text of games/limit_cycle.py). "
+        "Count lengths in learning rates, and let k = 1 - beta2. On a path of radius r both second moments "
+        "average r^2 / 2, so that a step turns by w = sqrt(2) / r. Driving: a step is straight, and it goes "
+        "along gradients whose mean age is t steps, which point outwards; together they raise log r by "
+        "c w^2 / 2 a step, with c = 1 + 2 t. Damping: a player's second moment swings twice a turn and lags "
+        "behind its gradient; so the player whose gradient has grown divides by too little, and that one "
+        "steps inwards; log r falls by (w^2 / 2) k / (k^2 + 4 w^2) a step. Both balance where w^2 = "
+        "(k / c - k^2) / 4, which is r = sqrt(8 c / (k (1 - k c))) learning rates. Inside, w is larger and "
+        "the damping weaker; outside, it is stronger: the cycle attracts."
     ),
     criterion=(
         "The largest deviation of a measured radius from the law, over all settings with k c <= 0.05, is "
@@ -189,6 +197,20 @@ STUDY = Study(
         "threshold. Supported if all eight hold, refuted if all fail, conditional otherwise. Beside it: "
         "deviations at larger k c, with eps and with noise (10%), and which parts of Adam damp, that is, "
         "bring the path in from 240 learning rates."
+    ),
+    mathematics=(
+        (
+            r"r = \eta\,\sqrt{\frac{8c}{k\,(1 - k c)}}, \qquad k = 1 - \beta_2, \quad c = 1 + "
+            r"2a",
+            "The law under test: the radius on which Adam ends, in learning rates η. k is the inverse "
+            "of its memory, a the mean age, in steps, of the gradients that a step goes along: β₁ / "
+            "(1 − β₁) for momentum, less for optimism.",
+        ),
+    ),
+    would_change=(
+        "A setting with small k c whose radius leaves the law by more than five per cent, from inside "
+        "or from outside; or a way to take Adam's second moment apart that keeps the cycle, which "
+        "would put its cause elsewhere."
     ),
     plans={
         "tiny": Plan(
@@ -268,6 +290,7 @@ STUDY = Study(
             "outside the second moments need a turn to settle, which the average does not see.",
             "Two panels of four curves each that approach one dashed line, with dotted curves close to them.",
             draw_time,
+            part="learning curves",
         ),
         FigureSpec(
             "parts",
@@ -277,6 +300,7 @@ STUDY = Study(
             "Two panels of radius over steps: Adam and RMSProp variants approach levels, AMSGrad, shared v, "
             "sign and normalised descent grow.",
             draw_parts,
+            part="controls",
         ),
         FigureSpec(
             "disturbed",
@@ -285,6 +309,19 @@ STUDY = Study(
             "narrows it. From outside a large eps approaches slowly.",
             "Two panels of measured radii beside curves of the law for two values of beta1.",
             draw_disturbed,
+            part="regimes",
+        ),
+    ),
+    films=(
+        FilmSpec(
+            "cycle",
+            "The paths of figure 1 step by step, in learning rates, each panel with its own scale. Dashed: "
+            "the cycle that the law gives.",
+            "Three panels of two paths each over arrows that turn about the origin. In the film both paths "
+            "of Adam without momentum close in on the dashed circle, from inside and from outside; under "
+            "alternating play both fall into the middle; with one second moment for both players both "
+            "spiral out.",
+            film_cycle,
         ),
     ),
     tables=tables,
@@ -307,11 +344,18 @@ STUDY = Study(
             "zero does.",
         ),
         (
-            "Does optimism cure Adam?",
-            "With strength 1 only for beta1 < 1/3: optimism of strength s makes the gradient s steps "
-            "younger, and that has to outweigh 1/2 + beta1 / (1 - beta1), which is 9.5 for beta1 = 0.9. "
-            "Even then the path does not converge: v shrinks with it until a step is no longer small, a few "
-            "learning rates from the equilibrium.",
+            "When does optimism, extrapolation or alternation make the cycle collapse?",
+            "When the gradients of a step come, on average, from half a step ahead or more: c <= 0. Momentum "
+            "makes them beta1 / (1 - beta1) steps old. Optimism of strength s takes s steps off that, and "
+            "has to exceed 1/2 + beta1 / (1 - beta1), which is 9.5 for beta1 = 0.9; strength 1 does for "
+            "beta1 < 1/3. Extragradient with a copied state, or from the past, takes one step off as well: "
+            "beta1 < 1/3; with a shared state beta1 < sqrt(2) - 1. Alternation takes half a step off: beta1 "
+            "<= 0.",
+        ),
+        (
+            "Does Adam then converge?",
+            "Not on the exact field: v shrinks with the path until a step is no longer small, a few "
+            "learning rates from the equilibrium. With noise a radius is left that the noise gives.",
         ),
     ),
     source=(

@@ -40,16 +40,20 @@ def draw_portrait(results: Results) -> Figure:
     figure, panels = figures.new_figure(columns=len(found.cells), width=9.6, height=3.9)
     for axes, (cell, arrays) in zip(panels, found, strict=True):
         name = str(cell["variant"])
-        paths = arrays["path"][0]
-        arrows(axes, BilinearGame().mean_field, 1.05 * float(np.abs(paths).max()))
-        for path in paths:
+        draw_ground(axes, name, 1.05 * float(np.abs(arrays["path"][0]).max()))
+        for path in arrays["path"][0]:
             figures.phase_path(axes, path, name, legend="", look={**figures.line(name), "linestyle": "-"})
-        if name == "Adam, beta1 = 0":
-            angle = np.linspace(0.0, 2.0 * math.pi, 200)
-            radius = LimitCycle.of(0.0, MEMORY["beta2"]).radius()
-            axes.plot(radius * np.cos(angle), radius * np.sin(angle), linestyle="--", zorder=6, **_THEORY)
-        figures.label(axes, x="x / lr", y="y / lr", title=name)
     return figure
+
+
+def draw_ground(axes: Axes, name: str, reach: float, *, count: int = 11) -> None:
+    """The field over a square of half side `reach`, in learning rates, and the cycle that the law gives."""
+    arrows(axes, BilinearGame().mean_field, reach, count=count)
+    if name == "Adam, beta1 = 0":
+        angle = np.linspace(0.0, 2.0 * math.pi, 200)
+        radius = LimitCycle.of(0.0, MEMORY["beta2"]).radius()
+        axes.plot(radius * np.cos(angle), radius * np.sin(angle), linestyle="--", zorder=6, **_THEORY)
+    figures.label(axes, x="x / lr", y="y / lr", title=name)
 
 
 def draw_law(results: Results) -> Figure:
@@ -180,7 +184,14 @@ def _draw_undriven(axes: Axes, cells: MeasurementResult, fine: Array) -> None:
     law = [cycle.mean_radius(x) for x in fine]
     axes.plot(fine, law, color=shade, linewidth=1.2, label=f"law, optimistic, beta1 = {beta1:g}")
     means = [float(a["radius"][:, 0].mean()) for _, a in cells]
-    axes.plot([float(c["noise"]) for c in cells.cells], means, color=shade, marker="s", linestyle="")
+    axes.plot(
+        [float(c["noise"]) for c in cells.cells],
+        means,
+        color=shade,
+        marker="s",
+        linestyle="",
+        label=f"measured, optimistic, beta1 = {beta1:g}",
+    )
 
 
 def draw_disturbed(results: Results) -> Figure:

@@ -26,6 +26,17 @@ LINEAR: Mapping[str, Variant] = {
 }
 MEMORY = {"Momentum 0.5": 2, "Momentum -0.5, alternating": 2, "Optimistic GDA": 2}
 """Points that say what comes next, where it is not one."""
+PLAYED: Mapping[str, Variant] = {**LINEAR, "Adam": Variant("Adam", "adam")}
+"""All methods whose paths are looked at."""
+FILMED = (
+    ("GDA", 0.1),
+    ("GDA, alternating", 0.1),
+    ("Adam", 0.02),
+    ("Optimistic GDA", 0.1),
+    ("Extragradient", 0.1),
+)
+"""With rates: of descent a factor of the gradient, of Adam a length."""
+FILMED_STEPS = 240
 DISKS = (
     "GDA",
     "GDA, alternating",

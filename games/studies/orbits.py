@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from core.lab.experiment import Array, Experiment
+from core.lab.films import FilmSpec
 from core.lab.measurement import Cell, Measurement
 from core.lab.random import Keys
 from core.lab.run import Recording, Run
@@ -19,7 +20,8 @@ from games.bilinear import BilinearGame
 from games.orbit import alternating_invariant, descent_growth, turning
 from games.spectrum import observed_rate, predicted_rates
 from games.studies.orbit_figures import draw_disks, draw_growth, draw_portrait, draw_radius
-from games.studies.orbit_settings import LINEAR, MEMORY, xy_point
+from games.studies.orbit_films import film_orbits
+from games.studies.orbit_settings import FILMED, FILMED_STEPS, LINEAR, MEMORY, PLAYED, xy_point
 from games.studies.orbit_verdict import judge, tables
 
 RATES = Grid.between(1e-3, 1.0, per_decade=4).values()
@@ -91,8 +93,8 @@ def measure_theory(cell: Cell, keys: Keys, /, *, device: str) -> Mapping[str, Te
 
 
 def measure_portrait(cell: Cell, keys: Keys, /, *, device: str) -> Mapping[str, Tensor | Array]:
-    """`path` `[S, T, 2]`, for the phase portrait."""
-    run = _train_rates(LINEAR[cell["variant"]], (cell["lr"],), keys, cell["steps"], device)
+    """`path` `[S, T, 2]`, for phase portraits."""
+    run = _train_rates(PLAYED[cell["variant"]], (cell["lr"],), keys, cell["steps"], device)
     assert run.path is not None
     return {"path": run.path}
 
@@ -104,6 +106,7 @@ def experiments(plan: Plan) -> tuple[Experiment, ...]:
     theory = tuple({"variant": name, "rates": list(THEORY_RATES), "steps": 40} for name in LINEAR)
     turns = tuple({"variant": name, "steps": plan.sizes["turning_steps"]} for name in PLAYS.values())
     paths = tuple({"variant": v, "lr": lr, "steps": n} for v, lr, n in PORTRAITS)
+    filmed = tuple({"variant": v, "lr": lr, "steps": FILMED_STEPS} for v, lr in FILMED)
     return (
         Measurement("closed form", "orbits", measure_closed_form, closed, seeds, cost=float(steps)),
         Measurement("theory", "orbits", measure_theory, theory, seeds, cost=200.0),
@@ -111,6 +114,7 @@ def experiments(plan: Plan) -> tuple[Experiment, ...]:
             "turning", "orbits", measure_turning, turns, seeds, cost=float(plan.sizes["turning_steps"])
         ),
         Measurement("portrait", "orbits", measure_portrait, paths, 2, cost=400.0),
+        Measurement("film", "orbits", measure_portrait, filmed, 2, cost=400.0),
     )
 
 
@@ -137,6 +141,23 @@ STUDY = Study(
         "cent, and whether observed factors agree with linear theory to 1e-6. What other methods do with "
         "the oscillation is the matter of the studies damping and limit-cycle."
     ),
+    mathematics=(
+        (
+            r"x_{t+1} = x_t - \eta\, y_t, \quad y_{t+1} = y_t + \eta\, x_t "
+            r"\quad\Rightarrow\quad r_{t+1} = \sqrt{1 + \eta^2}\; r_t",
+            "Simultaneous descent-ascent on f(x, y) = x y: a turn and a stretch, at every learning rate η.",
+        ),
+        (
+            r"x_{t+1} = x_t - \eta\, y_t, \quad y_{t+1} = y_t + \eta\, x_{t+1} "
+            r"\quad\Rightarrow\quad x^2 + y^2 - \eta\, x y = \text{const}",
+            "Alternating: the second player answers the new move, and the path stays on an ellipse "
+            "(Gidel et al. 2019).",
+        ),
+    ),
+    would_change=(
+        "Nothing in exact arithmetic: both are closed forms. A play scheme whose observed factors "
+        "leave linear theory would show a fault in it or in ours."
+    ),
     plans={
         "tiny": Plan("tiny", 50, tuning_seeds=0, reporting_seeds=2, sizes={"turning_steps": 210}),
         "quick": Plan("quick", 500, tuning_seeds=0, reporting_seeds=16, sizes={"turning_steps": 500}),
@@ -160,6 +181,7 @@ STUDY = Study(
             "interquartile mean over starts with 95% bootstrap intervals.",
             "Two panels: GDA grows exponentially along the dots, alternating GDA goes up and down about 1.",
             draw_radius,
+            part="learning curves",
         ),
         FigureSpec(
             "growth",
@@ -167,6 +189,7 @@ STUDY = Study(
             "for alternating GDA. Interquartile mean over starts with 95% bootstrap intervals.",
             "Two curves over the learning rate: one rises along black dots, one stays at zero.",
             draw_growth,
+            part="learning rates",
         ),
         FigureSpec(
             "disks",
@@ -175,6 +198,17 @@ STUDY = Study(
             "Six panels of dots about a unit circle: GDA's leave it, alternating GDA's move along it, the "
             "cures' lie inside for moderate rates.",
             draw_disks,
+        ),
+    ),
+    films=(
+        FilmSpec(
+            "orbits",
+            "Five methods from one start, step by step, and their distance from the equilibrium. All but "
+            "Adam at a learning rate of 0.1; Adam, whose rate is the length of a step, at 0.02.",
+            "Five panels with arrows that turn about the origin, and curves of the distance. In the film "
+            "GDA spirals out, alternating GDA goes around on one ellipse, Adam moves outward, optimistic GDA "
+            "and extragradient spiral in.",
+            film_orbits,
         ),
     ),
     tables=tables,

@@ -16,6 +16,7 @@ from core.lab.train import Block, train
 from core.lab.variant import Variant
 from core.optim.rules import RULES
 from games.bilinear import BilinearGame
+from games.iterates import average_iterates
 from games.joint import Joint
 from games.orbit import descent_growth_per_turn
 from games.studies import (
@@ -97,7 +98,7 @@ def test_deviations_from_the_law_are_relative_and_keep_what_is_asked() -> None:
 @given(st.integers(0, 1000))
 def test_average_iterates_are_means_without_the_start(seed: int) -> None:
     points = np.random.default_rng(seed).uniform(size=(2, 7, 3))
-    found = equilibrium.average_iterates(points.copy())
+    found = average_iterates(points.copy())
     np.testing.assert_allclose(found[:, 0], points[:, 0])
     for t in range(1, 7):
         np.testing.assert_allclose(found[:, t], points[:, 1 : t + 1].mean(axis=1))
@@ -169,10 +170,11 @@ def test_mass_moved_is_the_total_variation_between_records() -> None:
 
 
 def test_frames_show_generated_points() -> None:
-    cell = {"variant": "Adam", "lr": 1e-3, "steps": 10}
+    times = gan_settings.FRAME_TIMES
+    cell = {"variant": "Adam", "lr": 1e-3, "steps": 2 * times}
     found = gan_ring.measure_frames(cell, Keys.of(range(2)), device="cpu")
-    assert tuple(found["samples"].shape) == (2, gan_settings.FRAME_TIMES, 512, 2)
-    assert np.asarray(found["step"])[0].tolist() == [2, 4, 6, 8, 10]
+    assert tuple(found["samples"].shape) == (2, times + 1, gan_settings.FRAME_SAMPLES, 2)
+    assert np.asarray(found["step"])[0].tolist() == list(range(0, 2 * times + 1, 2))
     assert np.isfinite(np.asarray(found["samples"])).all()
 
 

@@ -59,6 +59,20 @@ def test_bilinear_agrees_with_linear_theory(call: Any, tmp_path: Path) -> None:
     assert figure.read_text("utf-8").lstrip().startswith("<?xml")
 
 
+def test_adam_on_xy_is_shown_beside_its_limit_cycle(call: Any, tmp_path: Path) -> None:
+    adam = ("bilinear", "--method", "adam", "--lr", "0.02", "--beta1", "0.5", "--beta2", "0.99")
+    few = ("--steps", "30", "--seeds", "2", "--out", str(tmp_path / "a.svg"))
+    code, out, err = call(*adam, *few)
+    assert code == 0, err
+    k, c = 0.01, 3.0
+    expected = 0.02 * (8 * c / (k * (1 - k * c))) ** 0.5
+    assert numbers(out, "radius of the limit cycle, by its law") == pytest.approx(expected, rel=5e-3)
+    assert "it collapses" in call(*adam[:5], "--beta1", "0", "--play", "alternating", *few)[1]
+    # Another game, or noise, has no such law.
+    assert "limit cycle" not in call(*adam, "--noise", "additive", *few)[1]
+    assert "limit cycle" not in call("dirac", *adam[1:], *few)[1]
+
+
 def test_theory_practice_and_closed_forms_agree(call: Any, tmp_path: Path) -> None:
     figure = tmp_path / "disks.svg"
     code, out, err = call("theory", "--lr", "0.3", "--size", "2", "--condition", "2", "--out", str(figure))

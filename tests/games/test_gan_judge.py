@@ -59,8 +59,23 @@ def test_the_law_itself_is_at_no_distance() -> None:
 
     gan = Perfect(judged_gan().data)
     keys = Keys.of(range(6), study="judge")
-    measured = gan.measure(torch.zeros(6, 2), keys)
+    measured = gan.measure(torch.zeros(6, gan.dim), keys)
     assert (measured["modes"] == 8).all()
     assert measured["energy"].abs().mean() < 0.02
     # Two samples of 256 from eight modes differ by the counts of the modes.
     assert measured["sliced"].mean() < 0.2
+
+
+@pytest.mark.parametrize("loss", ["nonsaturating", "saturating", "wasserstein"])
+def test_losses_are_those_that_the_field_descends(loss: str) -> None:
+    gan = judged_gan(width=8, latent=2, loss=loss)
+    keys = Keys.of(range(3), study="judge")
+    params = gan.init(keys)
+    latents, real = gan.draw(keys, 0)
+    fake = gan.generator.forward(gan.generator.layers(params[:, gan.players[0]]), latents)[1]
+    expected = gan.field_on(params, latents, real).measures
+    found = gan.losses(params, fake, real)
+    assert found.keys() == expected.keys()
+    for name, value in found.items():
+        torch.testing.assert_close(value, expected[name], rtol=1e-6, atol=1e-7)
+    assert expected.keys() <= gan.measure(params, keys).keys()

@@ -1,7 +1,5 @@
 """Linear theory three ways: a round's Jacobian by autograd, the papers' closed forms, observed paths."""
 
-import math
-
 import numpy as np
 import pytest
 import torch
@@ -21,7 +19,7 @@ from games.dirac import DiracGAN
 from games.gan import Loss
 from games.rates import KNOWN
 from games.simplex import MatrixGame
-from games.spectrum import Point, best_rate, observed_rate, predicted_rates, spectra, step_jacobians
+from games.spectrum import Point, observed_rate, predicted_rates, spectra, step_jacobians
 
 torch.set_num_threads(1)
 GAMES = (
@@ -93,84 +91,6 @@ def test_closed_forms_hold_at_any_rate(name: str, lr: float, mu: float) -> None:
     known = KNOWN[name]
     (found,) = predicted_rates(point_of(BilinearGame(regularization=mu)), known.variant, [lr])
     assert found == pytest.approx(known.factor(lr, [1.0], mu), rel=2e-6)
-
-
-# What each paper states of bilinear games, as it states it. s is a singular value of A.
-
-RATES = [1e-3, 0.01, 0.1, 0.3, 0.5, 0.57]
-
-
-def factors(name: str, rates: list[float] | None = None) -> np.ndarray:
-    return predicted_rates(point_of(BilinearGame()), KNOWN[name].variant, RATES if rates is None else rates)
-
-
-def test_descent_ascent_diverges_at_any_rate() -> None:
-    np.testing.assert_allclose(factors("GDA"), np.sqrt(1 + np.square(RATES)), rtol=1e-12)
-
-
-def test_alternating_descent_is_bounded_below_two() -> None:
-    np.testing.assert_allclose(factors("GDA, alternating", [0.01, 0.5, 1.9]), 1.0, rtol=1e-12)
-    assert factors("GDA, alternating", [2.1])[0] > 1.5
-
-
-def test_simultaneous_momentum_diverges_for_any_sign() -> None:
-    """Gidel et al. 2019, Theorem 5."""
-    for beta in (-0.9, -0.5, -0.1, 0.3, 0.9):
-        variant = Variant("momentum", "sgd", {"momentum": beta})
-        assert bool((predicted_rates(point_of(BilinearGame()), variant, RATES) > 1.0).all())
-
-
-def test_alternating_negative_momentum_converges_at_the_stated_rate() -> None:
-    """Gidel et al. 2019, section 5: with beta = -1/2 and small enough rates the squared distance shrinks by
-    max(1/2, 1 - lr^2 s_min^2 / 16) a round, or more. At lr s_max = 1 an eigenvalue is -1."""
-    variant = KNOWN["Momentum -0.5, alternating"].variant
-    for condition in (1.5, 4.0):
-        rates = [0.1, 0.5, 0.9]
-        found = predicted_rates(point_of(BilinearGame(size=3, condition=condition)), variant, rates)
-        for lr, factor in zip(rates, found, strict=True):
-            assert factor**2 <= max(0.5, 1 - (lr / condition) ** 2 / 16)
-    below, at, above = factors(variant.name, [1 - 1e-4, 1.0, 1 + 1e-4])
-    assert below < 1 < above
-    assert at == pytest.approx(1.0, rel=1e-12)
-
-
-def test_extragradient_is_best_at_the_known_rate() -> None:
-    """|1 + ia - a^2|^2 = 1 - a^2 + a^4 is least at a = 1 / sqrt(2), where it is 3/4."""
-    best = best_rate(point_of(BilinearGame()), KNOWN["Extragradient"].variant)
-    assert best.lr == pytest.approx(math.sqrt(0.5), rel=1e-5)
-    assert best.factor == pytest.approx(math.sqrt(0.75), rel=1e-9)
-
-
-def test_optimistic_descent_converges_below_one_over_the_root_of_three() -> None:
-    edge = 1 / math.sqrt(3)
-    low, high = factors("Optimistic GDA", [edge * (1 - 1e-6), edge * (1 + 1e-6)])
-    assert low < 1 < high
-
-
-def test_symplectic_adjustment_is_consensus_on_bilinear_games() -> None:
-    """Balduzzi et al. 2018: where the game is Hamiltonian, A^T xi is the gradient of |xi|^2 / 2."""
-    consensus = Variant("consensus", "sgd", adjust=Consensus(1.0))
-    point = point_of(BilinearGame(size=3, condition=4.0))
-    symplectic = KNOWN["Symplectic adjustment"].variant
-    np.testing.assert_allclose(
-        step_jacobians(point, consensus, RATES), step_jacobians(point, symplectic, RATES), atol=1e-14
-    )
-
-
-def test_competitive_descent_converges_at_any_rate() -> None:
-    """Schäfer and Anandkumar 2019, section 2.3: on bilinear games it is the implicit step."""
-    rates = [0.1, 1.0, 10.0, 100.0]
-    np.testing.assert_allclose(factors("Competitive", rates), 1 / np.sqrt(1 + np.square(rates)), rtol=1e-10)
-
-
-def test_lookahead_converges_although_its_scheme_diverges() -> None:
-    """Chavdarova et al. 2021: on xy, where the steps themselves spiral out."""
-    found = factors("Lookahead, k = 6", [0.05, 0.1, 0.3])
-    assert bool((found < 1).all())
-
-
-def test_two_time_scales_do_not_help_on_bilinear_games() -> None:
-    np.testing.assert_allclose(factors("Two time scales 1 : 4"), factors("GDA"), rtol=1e-10)
 
 
 @pytest.mark.parametrize("loss", ["saturating", "nonsaturating", "wasserstein"])

@@ -164,6 +164,6 @@ def walk_forward(
     cost: float = 0.0,
     turnover_limit: float | None = None,
 ) -> Backtest:
-    """`targets`, then `simulate`."""
+    """`targets` of returns `[T, N]`, then `simulate`."""
     aims = targets(returns, allocation, window=window, rebalance=rebalance)
     return simulate(returns, aims, cost=cost, turnover_limit=turnover_limit)

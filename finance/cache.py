@@ -91,6 +91,8 @@ class PriceCache:
             number += 1
         try:
             path.replace(aside)
+        except FileNotFoundError:
+            return  # another process was faster
         except OSError as error:
             raise VhatError(
                 f"{path} is damaged ({reason}) and cannot be set aside ({error.strerror})"
@@ -114,7 +116,7 @@ def _decode(data: bytes, entry: Entry) -> Series:
         raise ValueError("it has no header")
     try:
         header = json.loads(first)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ValueError("its header cannot be read") from None
     expected = {"format": "vhat prices 1", "sha256": hashlib.sha256(body).hexdigest(), **asdict(entry)}
     for name, value in expected.items():

@@ -22,7 +22,8 @@ def effective_number(shares: Floats) -> Floats:
 
 
 def effective_bets(weights: Floats, covariance: Floats) -> Floats:
-    """`effective_number` of the shares w_i (Cw)_i / w·Cw of the portfolio's variance."""
+    """`effective_number` of the shares w_i (Cw)_i / w·Cw of the portfolio's variance, `[..., N]` to
+    `[...]`."""
     each = weights * (weights @ covariance)
     return effective_number(each / each.sum(axis=-1, keepdims=True))
 

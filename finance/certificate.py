@@ -14,8 +14,8 @@ from finance.prices import Floats
 TOLERANCE = 1e-8
 """The largest KKT residual and relative duality gap that is let pass."""
 LEAST_SIZE = 1e-6
-"""Terms smaller than this part of the largest variance are measured against it: where all risk cancels, or a
-riskless asset is held, what is left is rounding."""
+"""Terms smaller than this part of the largest variance of a weight within its bounds are measured against it:
+where all risk cancels, or a riskless asset is held, what is left is rounding."""
 INDEFINITE = 1e-10
 """A covariance may have eigenvalues down to minus N times this part of its largest variance."""
 
@@ -33,6 +33,7 @@ class Certificate:
 
     @classmethod
     def of(cls, gradient: Floats, scale: Floats, x: Floats, form: StandardForm) -> Certificate:
+        """What gradients `[K, D]` leave open at points x `[K, D]` of a form; `scale` `[K]` is theirs."""
         below, above = np.maximum(form.lower - x, 0.0), np.maximum(x - form.upper, 0.0)
         broken = np.abs(x @ form.equalities.T - form.totals).max(axis=1)
         span = float(np.max(form.upper - form.lower)) or 1.0
@@ -75,10 +76,15 @@ class Certificate:
 
 
 def require_semidefinite(scaled: Floats) -> None:
-    """Refuse a covariance `[N, N]`, scaled to size 1, that is indefinite beyond rounding."""
+    """Refuse a covariance `[N, N]`, scaled to size 1, that is indefinite beyond rounding.
+
+    Raises:
+        VhatError: naming its smallest eigenvalue.
+    """
     moved = scaled.copy()
     moved.flat[:: len(scaled) + 1] += INDEFINITE * len(scaled)
-    failed = lapack.dpotrf(moved, lower=1, clean=0, overwrite_a=1)[1]
+    # The transpose is in the order of Fortran, so that nothing is copied.
+    failed = lapack.dpotrf(moved.T, lower=1, clean=0, overwrite_a=1)[1]
     if failed:
         lowest = float(np.linalg.eigvalsh(scaled)[0])
         raise VhatError(

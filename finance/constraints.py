@@ -126,3 +126,9 @@ class StandardForm:
     bounded: npt.NDArray[np.bool_]
     equalities: Floats
     totals: Floats
+
+    @property
+    def reach(self) -> float:
+        """The largest size of a weight that the bounds leave, at least 1."""
+        assets = len(self.lower) - len(self.totals) + 1
+        return max(1.0, float(np.abs([self.lower[:assets], self.upper[:assets]]).max()))

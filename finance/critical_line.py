@@ -12,6 +12,11 @@ face, the face's point of least variance is found first, by the same tracing wit
 is chosen so that the vertex is its only maximiser. A variable whose column depends on those of the free ones
 (a duplicate; more assets than days) has no curvature of its own: along that direction the reduced gradient is
 t times a constant, so that it never has to become free while t > 0, and it is passed over.
+
+Other solvers. cvxcla traces the same line, also under ties; here a pivot costs two products instead of a
+solve, which is several times faster (`scripts/bench/frontier.py`), and the caller proves each segment. The
+first vertex under limits on sums is a linear program, left to HiGHS. Interior-point methods such as Clarabel
+need a solve a point: they are the oracles of the tests.
 """
 
 from __future__ import annotations
@@ -110,11 +115,11 @@ def _simplex_vertex(linear: Floats, form: StandardForm) -> tuple[Floats, Indices
     # With bounds a little wider, each by another amount, as many variables lie between them as there are
     # equalities, also where the vertex of the true problem is degenerate; the basis is right for both.
     span = form.upper - form.lower
-    wider = _WIDER * (1.0 + np.arange(2 * len(span)).reshape(2, -1) * 0.6180339887498949 % 1.0)
-    lower, upper = np.where(span > 0, form.lower - wider[0], form.lower), form.upper
-    upper = np.where(span > 0, form.upper + wider[1], form.upper)
+    unit = float(span.max()) or 1.0
+    wider = _WIDER * unit * (1.0 + np.arange(2 * len(span)).reshape(2, -1) * 0.6180339887498949 % 1.0)
+    lower, upper = form.lower - wider[0], form.upper + wider[1]
     found, marginals = _simplex(linear, form, lower, upper)
-    near = 1e-3 * _WIDER
+    near = 1e-3 * _WIDER * unit
     free = np.flatnonzero((found - lower > near) & (upper - found > near))
     if len(free) != len(form.totals):
         raise LostError("the linear program has no regular vertex")
@@ -135,18 +140,21 @@ def _simplex_vertex(linear: Floats, form: StandardForm) -> tuple[Floats, Indices
 
 def _simplex(linear: Floats, form: StandardForm, lower: Floats, upper: Floats) -> tuple[Floats, Floats]:
     """A vertex of greatest linear term between these bounds, and what moving each variable costs."""
+    unit = float((upper - lower).max()) or 1.0  # its tolerances are meant for variables of size 1
     found = optimize.linprog(
         -linear,
         A_eq=form.equalities,
-        b_eq=form.totals,
-        bounds=list(zip(lower.tolist(), upper.tolist(), strict=True)),
+        b_eq=form.totals / unit,
+        bounds=list(zip((lower / unit).tolist(), (upper / unit).tolist(), strict=True)),
         method="highs-ds",
+        # Its own 1e-7 is too near to `_WIDER`: a basic variable would pass for one at its bound.
+        options={"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10},
     )
     if found.status == 2:
         raise InfeasibleError("no portfolio keeps the budget, the bounds and the limits on sums together")
     if found.x is None:
         raise LostError(f"the linear program failed: {found.message}")
-    return np.asarray(found.x), np.asarray(found.lower.marginals + found.upper.marginals)
+    return unit * np.asarray(found.x), np.asarray(found.lower.marginals + found.upper.marginals)
 
 
 class _Walk:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from core.lab.errors import VhatError
+from finance.daytext import read_days
 from finance.prices import Day, Prices, Source
 
 
@@ -19,7 +19,7 @@ class CsvFile:
     """A CSV file whose first line names the columns; the column "date" (any case), else the first, holds the
     days.
 
-    Days are ISO (2020-03-16, a time of day is dropped), in any order; an empty cell is a missing price, which
+    Days are ISO (2020-03-16, see `finance.daytext`), in any order; an empty cell is a missing price, which
     the quality check names.
 
     Attributes:
@@ -61,32 +61,26 @@ class CsvFile:
             raise VhatError(f"{self.path}: column {header.index('', 1) + 1} has no name in the first line")
         day_column = next((i for i, name in enumerate(header) if name.lower() == "date"), 0)
         columns = [i for i in range(len(header)) if i != day_column]
-        days, close = [], []
+        close = []
         for line, row in rows[1:]:
             if len(row) != len(header):
                 raise VhatError(
                     f"{self.path}, line {line}: {len(row)} cells, but {len(header)} columns are named"
                 )
-            days.append(self._day(row[day_column], line, header[day_column]))
             close.append([self._price(row[i], line, header[i]) for i in columns])
-        dates = np.array(days, dtype="datetime64[D]")
+        dates = read_days(
+            [row[day_column] for _, row in rows[1:]],
+            lambda i: f"{self.path}, line {rows[1 + i][0]}, column {header[day_column]!r}",
+        )
         order = np.argsort(dates, kind="stable")
         source = Source(str(self.path), self.adjustment)
         return Prices(dates[order], tuple(header[i].upper() for i in columns), np.array(close)[order], source)
-
-    def _day(self, cell: str, line: int, column: str) -> datetime.date:
-        try:
-            return datetime.datetime.fromisoformat(cell.strip()).date()
-        except ValueError:
-            raise VhatError(
-                f"{self.path}, line {line}, column {column!r}: {cell!r} is not a day "
-                "(write it like 2020-03-16)"
-            ) from None
 
     def _price(self, cell: str, line: int, column: str) -> float:
         if not cell.strip():
             return float("nan")
         try:
-            return float(cell)
+            # Python also reads 12_5 as 125; in a file it is a mistake.
+            return float(cell.replace("_", "?"))
         except ValueError:
             raise VhatError(f"{self.path}, line {line}, column {column!r}: {cell!r} is not a price") from None

@@ -45,6 +45,10 @@ class Descent:
         lr: learning rate; tuned on seeds of their own if None.
         steps, seeds: of each run, and how many runs.
         device: where it is computed.
+
+    Raises:
+        VhatError: for an unknown rule, fewer than two seeds or one step, or a rate that the rule refuses or
+            that is 0.
     """
 
     optimizer: str
@@ -170,7 +174,7 @@ def summary_table(plan: Descent, run: Run, found: Found, rate: str) -> Table:
 
 def draw(plan: Descent, prices: Prices, problem: MeanVariance, found: Found) -> Figure:
     """Weights beside the optimum; and sqrt(v̂) against volatility where the rule has it."""
-    tickers = np.array(prices.tickers)
+    tickers = np.array([figures.plain(t) for t in prices.tickers])
     order = np.argsort(problem.optimum.weights, kind="stable")
     columns = 1 if found.root is None else 2
     figure, panels = figures.new_figure(
@@ -190,7 +194,7 @@ def draw(plan: Descent, prices: Prices, problem: MeanVariance, found: Found) -> 
     )
     left.set_yticks(rows, tickers[order])
     left.grid(False, axis="y")
-    figures.label(left, x="weight [%]", title=f"Weights, γ = {plan.risk_aversion:g}")
+    figures.label(left, x="weight [%]", title=f"Weights, γ = {number(plan.risk_aversion, 6)}")
     if found.root is not None:
         right, up = panels[1], np.median(found.root, axis=0)
         right.scatter(100 * found.volatility, up, color=look["color"], marker=look["marker"], s=24)
@@ -201,5 +205,5 @@ def draw(plan: Descent, prices: Prices, problem: MeanVariance, found: Found) -> 
         )
     figures.legend_below(figure)
     if found.root is not None:
-        name_points(panels[1], 100 * found.volatility, up, prices.tickers)
+        name_points(panels[1], 100 * found.volatility, up, tickers.tolist())
     return figure

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -62,8 +63,10 @@ def resting_point(problem: MeanVariance, denominator: Denominator) -> Floats:
     weights stand still when all logits move alike.
 
     Raises:
-        VhatError: when the search does not settle.
+        VhatError: for an infinite risk aversion, or when the search does not settle.
     """
+    if not math.isfinite(problem.risk_aversion):
+        raise VhatError("a resting point is derived for a finite risk aversion")
     returns = problem.returns.cpu().double().numpy()
     mean, second_moment = returns.mean(axis=0), returns.T @ returns / len(returns)
     weights, part, last = np.full(problem.dim, 1.0 / problem.dim), 1.0, np.inf

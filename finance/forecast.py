@@ -9,6 +9,7 @@ from torch import Tensor
 
 from core.lab.stats import spearman
 from core.optim.rules import RULES
+from core.optim.scalars import bias_correction
 from finance.moments import ewma_variance
 from finance.parametrisation import Chart
 from finance.prices import Floats
@@ -73,7 +74,8 @@ def online_second_moment(
         params, state = rule.step(params, gradient, state, lr=lr, beta2=beta2)
         params = chart.project(params, rule.metric_at(state, beta2=beta2))
         if t in evenings:
-            seen.append(state.exp_avg_sq / (1.0 - beta2 ** (t + 1))[:, None])
+            weight = bias_correction(beta2, t + 1, differentiable=False)
+            seen.append(state.exp_avg_sq / torch.as_tensor(weight)[:, None])
     return torch.stack(seen, dim=1)
 
 

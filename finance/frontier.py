@@ -130,10 +130,13 @@ class Frontier:
             InfeasibleError: for a volatility below the least one.
         """
         wanted, knots = _asked(most), self.turning.volatility
-        if not (wanted >= knots[-1] * (1 - 1e-12)).all():
+        least = float(knots.min())
+        if not (wanted >= least * (1 - 1e-12)).all():
             raise InfeasibleError(
-                f"no portfolio has a volatility as low as {wanted.min():g}; the least is {knots[-1]:g}"
+                f"no portfolio has a volatility as low as {wanted.min():g}; the least is {least:g}"
             )
+        # Where all risk cancels, what is left of it is rounding, which need not fall.
+        knots = np.maximum.accumulate(knots[::-1])[::-1]
         wanted = np.clip(wanted, knots[-1], knots[0])
         segment = self._segment(knots, wanted)
         if len(knots) == 1:
@@ -273,10 +276,12 @@ def efficient_frontier(mean: Floats, covariance: Floats, constraints: Constraint
         except LostError as error:
             reason = str(error)
             continue
-        if max(found.segment_residual.max(initial=0.0), found.turning.kkt_residual.max()) > TOLERANCE:
-            reason = f"KKT residual {found.turning.kkt_residual.max():.1e}"
-        elif max(found.segment_gap.max(initial=0.0), found.turning.duality_gap.max()) > TOLERANCE:
-            reason = f"relative duality gap {found.turning.duality_gap.max():.1e}"
+        residual = max(found.segment_residual.max(initial=0.0), found.turning.kkt_residual.max())
+        gap = max(found.segment_gap.max(initial=0.0), found.turning.duality_gap.max())
+        if residual > TOLERANCE:
+            reason = f"KKT residual {residual:.1e}"
+        elif gap > TOLERANCE:
+            reason = f"relative duality gap {gap:.1e}"
         else:
             return found
     raise InaccurateError(
@@ -300,20 +305,7 @@ class _Problem:
 
     @classmethod
     def of(cls, mean: Floats, covariance: Floats, constraints: Constraints) -> _Problem:
-        try:
-            m, s = np.asarray(mean, dtype=np.float64), np.asarray(covariance, dtype=np.float64)
-        except (TypeError, ValueError) as error:
-            raise VhatError(f"means and covariance are arrays of numbers ({error})") from error
-        if m.ndim != 1 or not len(m) or s.shape != (len(m), len(m)):
-            raise VhatError(f"means of shape {m.shape} do not go with a covariance of shape {s.shape}")
-        if not (np.isfinite(m).all() and np.isfinite(s).all()):
-            raise VhatError("the means or the covariance hold a value that is not finite; check the returns")
-        if np.abs(s - s.T).max() > 1e-6 * np.abs(s).max():
-            raise VhatError("the covariance is not symmetric; check how it was put together")
-        s = 0.5 * (s + s.T)
-        risk_unit = float(np.abs(np.diagonal(s)).max()) or 1.0
-        scaled = s / risk_unit
-        require_semidefinite(scaled)
+        m, s, scaled, risk_unit = checked_moments(mean, covariance)
         form = constraints.standard(len(m))
         centre = 0.5 * float(m.max() + m.min())
         mean_unit = float(m.max()) - centre
@@ -343,13 +335,13 @@ class _Problem:
         # Sizes of terms, not of sums: where all risk cancels, what is left of it is rounding.
         own = np.abs(x) * np.diagonal(self.curvature)
         scale = np.maximum(np.maximum(np.abs(risk), own).max(axis=1), t * np.abs(self.linear).max())
-        judged = Certificate.of(gradient, np.maximum(scale, LEAST_SIZE), x, form)
+        judged = Certificate.of(gradient, np.maximum(scale, LEAST_SIZE * form.reach), x, form)
         weights = np.ascontiguousarray(x[:, :size])
         variance = np.maximum((x * risk).sum(axis=1), 0.0)
         earned = weights @ (self.mean / self.mean_unit)
         size_of_risk = np.maximum(variance, (np.abs(x) * own).sum(axis=1))
         terms = np.abs(weights) @ np.abs(self.mean / self.mean_unit)
-        value = np.maximum(size_of_risk + t * terms, LEAST_SIZE)
+        value = np.maximum(size_of_risk + t * terms, LEAST_SIZE * form.reach**2)
         with np.errstate(divide="ignore"):
             gamma = self.mean_unit / (self.risk_unit * t)
         turning = Portfolios(
@@ -370,6 +362,34 @@ class _Problem:
             residual,
             gap / np.minimum(value[:-1], value[1:]),
         )
+
+
+def checked_moments(mean: Floats, covariance: Floats) -> tuple[Floats, Floats, Floats, float]:
+    """m `[N]`, S `[N, N]` made exactly symmetric, S in units of its largest variance, and that unit.
+
+    Raises:
+        VhatError: for shapes that do not fit, values that are not finite numbers, or an S that is not
+            symmetric or not positive semidefinite beyond rounding.
+    """
+    try:
+        m, s = np.asarray(mean, dtype=np.float64), np.asarray(covariance, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise VhatError(f"means and covariance are arrays of numbers ({error})") from error
+    if m.ndim != 1 or not len(m) or s.shape != (len(m), len(m)):
+        raise VhatError(f"means of shape {m.shape} do not go with a covariance of shape {s.shape}")
+    if not (np.isfinite(m).all() and np.isfinite(s).all()):
+        raise VhatError("the means or the covariance hold a value that is not finite; check the returns")
+    # Few temporary matrices: at N = 500 each takes as long as many pivots.
+    difference = s - s.T
+    if difference.max() > 1e-6 * max(float(s.max()), -float(s.min())):
+        raise VhatError("the covariance is not symmetric; check how it was put together")
+    difference *= -0.5
+    difference += s
+    s = difference
+    unit = float(np.abs(np.diagonal(s)).max()) or 1.0
+    scaled = s / unit
+    require_semidefinite(scaled)
+    return m, s, scaled, unit
 
 
 def _asked(values: float | Floats) -> Floats:

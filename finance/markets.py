@@ -18,6 +18,8 @@ SPANS = {
     "2002-2011": ("2002-01-01", "2011-12-31"),
     "2012-2022": ("2012-01-01", None),
 }
+FUNDS = "factor funds, 2014-2022"
+"""In the place of a span: the other embedded data set."""
 
 
 def standardise(returns: Floats) -> Floats:
@@ -29,12 +31,16 @@ def standardise(returns: Floats) -> Floats:
 
 @cache
 def embedded_returns(span: str | None = None) -> Floats:
-    """Daily returns `[T, 20]` of the embedded companies, checked for quality, over one of `SPANS`, or all.
+    """Daily returns `[T, 20]` of the embedded companies, checked for quality, over one of `SPANS`, or all; or
+    those `[T, 5]` of the funds (`FUNDS`).
 
     The whole span begins at `finance.embedded.CLEAN_FROM`.
     """
-    start, end = SPANS[span] if span is not None else (None, None)
-    returns = require_quality(Embedded().fetch(None, start, end)).returns()
+    if span == FUNDS:
+        prices = Embedded("factors").fetch()
+    else:
+        prices = Embedded().fetch(None, *(SPANS[span] if span is not None else (None, None)))
+    returns = require_quality(prices).returns()
     returns.flags.writeable = False
     return returns
 

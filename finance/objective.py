@@ -4,15 +4,16 @@ The utility is that of second moments about zero,
 
     U(w) = E[r·w] - (gamma/2) E[(r·w)^2],
 
-over the T days of the sample. The gradient of -U on one day, -r + gamma r (r·w), is linear in the day's
-terms, so its mean over any sample of days with replacement is an unbiased estimate of the whole sample's
-gradient. The centred utility E[r·w] - (gamma/2) Var(r·w) is larger by (gamma/2) (E[r·w])^2, for daily returns
-some thousandths of the variance term; its gradient on B days would be biased by 1/B, and with one day there
-would be none at all.
+over the T days of the sample; at gamma = inf, where only risk counts, -E[(r·w)^2] / 2. The gradient of -U on
+one day, -r + gamma r (r·w), is linear in the day's terms, so its mean over any sample of days with
+replacement is an unbiased estimate of the whole sample's gradient. The centred utility E[r·w] - (gamma/2)
+Var(r·w) is larger by (gamma/2) (E[r·w])^2, for daily returns some thousandths of the variance term; its
+gradient on B days would be biased by 1/B, and with one day there would be none at all.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import get_args
@@ -25,7 +26,7 @@ from core.lab.errors import VhatError, nearest
 from core.lab.problem import Field
 from core.lab.random import Keys
 from finance.moments import second_moment
-from finance.optimum import Optimum, optimal_weights, unconstrained_weights
+from finance.optimum import Optimum, long_only_optimum, unconstrained_optimum
 from finance.parametrisation import CHARTS, Parametrisation
 from finance.prices import Floats
 
@@ -50,7 +51,7 @@ class MeanVariance:
 
     Attributes:
         returns: float `[T, N]`, simple daily returns.
-        risk_aversion: gamma.
+        risk_aversion: gamma, from 0 to inf.
         batch: days a step, drawn with replacement; None takes all days, without noise.
         parametrisation: how parameters give weights.
         optimum: the exact optimum over the whole sample, long-only with budget, or unconstrained for `free`.
@@ -81,11 +82,15 @@ class MeanVariance:
         self.batch = batch
         self.parametrisation: Parametrisation = parametrisation
         self.chart = CHARTS[parametrisation]
-        solve = optimal_weights if self.chart.long_only else unconstrained_weights
+        # U = gain E[r·w] - (aversion/2) E[(r·w)^2]
+        self._gain, self._aversion = (0.0, 1.0) if risk_aversion == math.inf else (1.0, risk_aversion)
+        solve = long_only_optimum if self.chart.long_only else unconstrained_optimum
         moment = second_moment(sample)
-        self.optimum: Optimum = solve(sample.mean(axis=0), moment, risk_aversion)
+        self.optimum: Optimum = solve(self._gain * sample.mean(axis=0), moment, self._aversion)
         self.returns = torch.as_tensor(sample, dtype=dtype, device=device)
-        self._mean = torch.as_tensor(sample.mean(axis=0), device=device)  # float64, as all that measures
+        self._mean = torch.as_tensor(
+            self._gain * sample.mean(axis=0), device=device
+        )  # float64, as all that measures
         self._moment = torch.as_tensor(moment, device=device)
         self._best = torch.as_tensor(self.optimum.weights, device=device)
         self._slack = torch.as_tensor(self.optimum.slack, device=device)
@@ -113,9 +118,9 @@ class MeanVariance:
             days = keys.fold("days").at(step).integers(len(self.returns), self.batch)
             drawn = self.returns[days]  # [R, B, N]
             earned = torch.bmm(drawn, weights.unsqueeze(-1))  # [R, B, 1]
-            factor = (self.risk_aversion * earned - 1.0) / self.batch
+            factor = (self._aversion * earned - self._gain) / self.batch
             gradient = torch.bmm(factor.mT, drawn).squeeze(1)
-            utility = (earned - 0.5 * self.risk_aversion * earned.square()).mean(dim=(1, 2))
+            utility = (self._gain * earned - 0.5 * self._aversion * earned.square()).mean(dim=(1, 2))
         return Field(self.chart.pull_back(weights, gradient), {"utility": utility})
 
     def measure(self, params: Tensor, keys: Keys) -> Mapping[str, Tensor]:  # noqa: ARG002 (the protocol's)
@@ -152,7 +157,7 @@ class MeanVariance:
         """
         weights = self.weights(params)
         days = self.returns.expand(len(params), -1, -1)
-        factor = self.risk_aversion * torch.bmm(days, weights.unsqueeze(-1)) - 1.0
+        factor = self._aversion * torch.bmm(days, weights.unsqueeze(-1)) - self._gain
         each = self.chart.pull_back(weights.unsqueeze(1), factor * days)  # [R, T, N]
         mean = each.mean(dim=1)
         if self.batch is None:
@@ -163,11 +168,11 @@ class MeanVariance:
         moment = self._moment.to(weights.dtype).expand(len(weights), -1, -1)
         risk = torch.bmm(moment, weights.unsqueeze(-1)).squeeze(-1)
         mean = self._mean.to(weights.dtype)
-        utility = (weights * (mean - 0.5 * self.risk_aversion * risk)).sum(dim=-1)
-        return self.risk_aversion * risk - mean, utility
+        utility = (weights * (mean - 0.5 * self._aversion * risk)).sum(dim=-1)
+        return self._aversion * risk - mean, utility
 
     def _gap(self, weights: Tensor) -> Tensor:
         away = weights - self._best
         moment = self._moment.expand(len(weights), -1, -1)
         risk = torch.bmm(moment, away.unsqueeze(-1)).squeeze(-1)
-        return (self._slack * weights + 0.5 * self.risk_aversion * away * risk).sum(dim=-1)
+        return (self._slack * weights + 0.5 * self._aversion * away * risk).sum(dim=-1)

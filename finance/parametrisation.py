@@ -26,13 +26,15 @@ class Chart(Protocol):
         """The parameter that gives equal weights 1/N."""
 
     def weights(self, params: Tensor) -> Tensor:
-        """The portfolio."""
+        """The portfolio, `[..., N]` to `[..., N]`."""
 
     def pull_back(self, weights: Tensor, gradient: Tensor) -> Tensor:
-        """What the rule descends along, from the gradient by the weights; along the last axis."""
+        """What the rule descends along, from the gradient by the weights, both `[..., N]`; along the last
+        axis."""
 
     def project(self, params: Tensor, metric: Tensor | None) -> Tensor:
-        """The nearest parameters that give a portfolio; `metric` is the rule's, None the Euclidean one."""
+        """The nearest parameters `[R, N]` that give a portfolio; `metric` is the rule's, None the Euclidean
+        one."""
 
 
 @dataclass(frozen=True)

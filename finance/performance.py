@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -91,6 +92,15 @@ def stationary_bootstrap(
     return np.asarray(index.cpu().numpy())
 
 
+@lru_cache(maxsize=8)
+def _indices(
+    length: int, mean_block: float, begin: int, end: int, seed: int
+) -> np.ndarray[tuple[int, ...], np.dtype[np.intp]]:
+    """Rows `begin` to `end` of the resamples: the same for every series of this length."""
+    keys = Keys.of(range(begin, end), study=f"stationary bootstrap {seed}")
+    return stationary_bootstrap(length, mean_block, keys)
+
+
 def intervals(
     series: Floats,
     statistics: Mapping[str, Statistic],
@@ -105,8 +115,7 @@ def intervals(
     drawn: dict[str, list[Floats]] = {name: [] for name in statistics}
     rows = max(1, _AT_ONCE // max(len(series), 1))
     for begin in range(0, resamples, rows):
-        keys = Keys.of(range(begin, min(begin + rows, resamples)), study=f"stationary bootstrap {seed}")
-        sample = series[stationary_bootstrap(len(series), mean_block, keys)]
+        sample = series[_indices(len(series), mean_block, begin, min(begin + rows, resamples), seed)]
         for name, statistic in statistics.items():
             drawn[name].append(statistic(sample))
     tails = [(1.0 - level) / 2.0, (1.0 + level) / 2.0]

@@ -11,7 +11,7 @@ import numpy as np
 from core.lab.errors import VhatError, nearest
 from finance.prices import Days, Floats, Prices
 
-Kind = Literal["missing", "gap", "duplicate", "non-positive", "stale", "jump", "short"]
+Kind = Literal["missing", "gap", "duplicate", "zone", "non-positive", "stale", "jump", "short"]
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,14 @@ class Limits:
             since 1990 took seven (September 2001).
         stale_days: days in a row on which a price does not move at all.
         split_factors: a one-day factor this near (see `split_tolerance`), up or down, looks like a split that
-            was not adjusted for. Real days come close: AAPL fell to 0.4815 of its price on 2000-09-29.
+            was not adjusted for. Real days come close: AAPL fell to 0.4815 of its price on 2000-09-29. Splits
+            of 3 to 2 are not looked for: three real days of the embedded companies look like one.
         split_tolerance: the market's own move on that day, as a difference of logarithms.
         extreme_factor: a one-day factor from here on is taken for a split or a change of unit, whatever it
             is.
+        weekend_share: from this share of days on a Sunday and hardly any on a Friday (or on a Saturday and
+            hardly any on a Monday), days look shifted by a time zone: a midnight of Tokyo, written in
+            universal time, falls on the day before.
         min_days: fewer days are too short a history; more than twice as many days as tickers are needed as
             well.
     """
@@ -61,6 +65,7 @@ class Limits:
     split_factors: tuple[float, ...] = (2.0, 3.0, 4.0, 5.0)
     split_tolerance: float = 0.03
     extreme_factor: float = 6.0
+    weekend_share: float = 0.1
     min_days: int = 60
 
 
@@ -73,6 +78,7 @@ def check_quality(prices: Prices, limits: Limits = DEFAULT_LIMITS) -> tuple[Defe
         *_missing(prices),
         *_gaps(prices, limits),
         *_duplicates(prices),
+        *_zones(prices, limits),
         *_non_positive(prices),
         *_stale(prices, limits),
         *_jumps(prices, limits),
@@ -85,8 +91,8 @@ def require_quality(prices: Prices, allow: Sequence[str] = (), limits: Limits = 
 
     `allow` names what is accepted: a kind (`"jump"`) or one ticker's (`"jump:RRC"`). Accepting has a defined
     effect: of a duplicate day the last line is kept; a day on which a price is missing or not positive is
-    left out for all tickers; gaps, stale runs, jumps and short histories go on as they are. The result's
-    source says what was accepted.
+    left out for all tickers; gaps, shifted days, stale runs, jumps and short histories go on as they are. The
+    result's source says what was accepted.
 
     Raises:
         VhatError: for a defect that is not accepted, naming it and how to accept it; for an unknown name in
@@ -169,6 +175,25 @@ def _duplicates(prices: Prices) -> Iterator[Defect]:
         yield Defect(
             "duplicate", None, str(twice[0]), f"{len(twice)} day(s) stand more than once, first {twice[0]}"
         )
+
+
+def _zones(prices: Prices, limits: Limits) -> Iterator[Defect]:
+    for ticker, days, _ in _columns(prices):
+        if len(days) < 10:
+            continue
+        # 1970-01-01 was a Thursday.
+        share = np.bincount((days.astype(np.int64) + 3) % 7, minlength=7) / len(days)
+        monday, friday, saturday, sunday = share[[0, 4, 5, 6]]
+        few = 0.2 * limits.weekend_share
+        if sunday >= limits.weekend_share and friday <= few:
+            seen, cause = "Sundays and hardly ever on Fridays", "a day too early"
+        elif saturday >= limits.weekend_share and monday <= few:
+            seen, cause = "Saturdays and hardly ever on Mondays", "a day too late"
+        else:
+            continue
+        first = days[(days.astype(np.int64) + 3) % 7 >= 5][0]
+        detail = f"prices fall on {seen}, as when a time zone puts them {cause} (first on {first})"
+        yield Defect("zone", ticker, str(first), detail)
 
 
 def _non_positive(prices: Prices) -> Iterator[Defect]:

@@ -84,13 +84,13 @@ def weights_table(sheet: Tearsheet) -> Table:
         for i in np.argsort(-sheet.weights, kind="stable")
     )
     head = ("ticker", "weight %", "share of variance %", "mean return % a year", "volatility % a year")
-    return Table(f"Weights at risk aversion {sheet.chosen.risk_aversion[0]:g}", head, rows)
+    return Table(f"Weights at risk aversion {number(sheet.chosen.risk_aversion[0], 6)}", head, rows)
 
 
 def portfolios_table(sheet: Tearsheet) -> Table:
     """The chosen portfolio beside the ends of the frontier and the tangency portfolio."""
     named = {
-        f"chosen, γ = {sheet.chosen.risk_aversion[0]:g}": sheet.chosen,
+        f"chosen, γ = {number(sheet.chosen.risk_aversion[0], 6)}": sheet.chosen,
         "least variance": sheet.frontier.min_variance(),
         "greatest return": sheet.frontier.max_return(),
     }
@@ -235,8 +235,10 @@ def _page(sheet: Tearsheet, out: Path) -> str:
     weights, points, results = weights_table(sheet), portfolios_table(sheet), performance_table(sheet)
     for name, table in (("portfolios", points), ("performance", results)):
         _save_rows((table.columns, *table.rows), out / f"{name}.csv")
+    _save_rows([("what", "how"), *sheet.facts], out / "facts.csv")
     _save_series(sheet, out)
     tickers = sheet.prices.tickers
+    drawn = [figures.plain(t) for t in tickers]
     gamma = sheet.chosen.risk_aversion[0]
 
     def shown(name: str, figure: Figure, caption: str, alt: str) -> _Shown:
@@ -250,7 +252,7 @@ def _page(sheet: Tearsheet, out: Path) -> str:
             (
                 shown(
                     "risk-contributions",
-                    draw_risk(sheet.weights, sheet.shares, tickers),
+                    draw_risk(sheet.weights, sheet.shares, drawn),
                     "Where the share of the variance exceeds the weight, an asset adds more risk than money.",
                     "Bars of weight and share of variance for each asset held.",
                 ),
@@ -263,13 +265,13 @@ def _page(sheet: Tearsheet, out: Path) -> str:
             (
                 shown(
                     "frontier",
-                    draw_frontier(sheet.frontier, sheet.chosen, tickers, risk_free=sheet.risk_free),
+                    draw_frontier(sheet.frontier, sheet.chosen, drawn, risk_free=sheet.risk_free),
                     _frontier_caption(sheet),
                     "Expected return against volatility: frontier, assets, capital market line.",
                 ),
                 shown(
                     "transition",
-                    draw_transition(sheet.frontier, sheet.chosen, tickers),
+                    draw_transition(sheet.frontier, sheet.chosen, drawn),
                     "Transition map: weights along the frontier, least variance on the left.",
                     "Stacked weights along the frontier.",
                 ),
@@ -278,7 +280,7 @@ def _page(sheet: Tearsheet, out: Path) -> str:
         _Section(
             "How it would have gone",
             "At each rebalancing only the days before it are used; weights then drift with prices. Past "
-            f"results of γ = {gamma:g} say little about the future: look at the intervals.",
+            f"results of γ = {number(gamma, 6)} say little about the future: look at the intervals.",
             (results,),
             (
                 shown(
@@ -311,7 +313,7 @@ def _page(sheet: Tearsheet, out: Path) -> str:
     )
     assert core.lab.report.__file__ is not None
     style = Path(core.lab.report.__file__).with_name("style.css").read_text("utf-8")
-    title = ", ".join(tickers) if len(tickers) <= 4 else f"{len(tickers)} assets, γ = {gamma:g}"
+    title = ", ".join(tickers) if len(tickers) <= 4 else f"{len(tickers)} assets, γ = {number(gamma, 6)}"
     return templates.get_template("tearsheet.html").render(
         title=title, lede=sheet.prices.describe(), sections=sections, facts=sheet.facts, style=style
     )

@@ -10,11 +10,13 @@ from matplotlib.figure import Figure
 
 from core.lab import figures
 from core.lab.figures.style import QUIET
+from core.lab.tables import number
 from finance.backtest import Backtest
 from finance.frontier import Frontier, NoTangencyError, Portfolios
 from finance.moments import TRADING_DAYS, realised_volatility
 from finance.prices import Days, Floats
 from finance.studies.second_moment_figures import name_points
+from finance.wealth_axis import label_wealth
 
 _YEAR, _ROOT = 100.0 * TRADING_DAYS, 100.0 * np.sqrt(TRADING_DAYS)
 _NAMED = 10  # assets with a colour of their own in the transition map
@@ -55,7 +57,7 @@ def draw_frontier(
         )
         axes.scatter(_ROOT * deviation, _YEAR * frontier.mean, s=16, color=QUIET, label="assets")
         _mark(axes, frontier.min_variance(), "v", _COLOURS[2], "least variance")
-        _mark(axes, chosen, "*", _CHOSEN, f"γ = {chosen.risk_aversion[0]:g}")
+        _mark(axes, chosen, "*", _CHOSEN, f"γ = {number(chosen.risk_aversion[0], 6)}")
         spread = float(np.sqrt(equal @ frontier.covariance @ equal))
         axes.plot(_ROOT * spread, _YEAR * equal @ frontier.mean, "s", color=_COLOURS[3], label="1/N")
         try:
@@ -114,13 +116,15 @@ def draw_transition(frontier: Frontier, chosen: Portfolios, tickers: Sequence[st
         if rest.max() > 1e-9:
             layers, colours, names = [*layers, 100 * rest], [*colours, "#d9d9d9"], [*names, "others"]
         axes.stackplot(across, *layers, colors=colours, labels=names, lw=0.4, edgecolor="white")
-        axes.axvline(_YEAR * chosen.expected_return[0], color=_CHOSEN, lw=1.2)
+        place = _YEAR * chosen.expected_return[0]
+        share = (place - across[0]) / (across[-1] - across[0])
+        axes.axvline(place, color=_CHOSEN, lw=1.2)
         axes.annotate(
-            f"γ = {chosen.risk_aversion[0]:g}",
-            (_YEAR * chosen.expected_return[0], 100),
+            f"γ = {number(chosen.risk_aversion[0], 6)}",
+            (place, 100),
             xytext=(0, 2),
             textcoords="offset points",
-            ha="center",
+            ha="left" if share < 0.05 else "right" if share > 0.95 else "center",
             fontsize=8,
         )
         axes.set_xlim(across[0], across[-1])
@@ -140,7 +144,7 @@ def draw_wealth(results: Mapping[str, Backtest], dates: Days) -> Figure:
             width = 1.6 if colour == _CHOSEN else 1.1
             top.plot(when, result.wealth, color=colour, lw=width, label=name)
             bottom.plot(when, 100 * result.drawdown, color=colour, lw=width, label=name)
-    figures.label(top, y="wealth (starts at 1)", log="y")
+    label_wealth(top)
     figures.label(bottom, y="below its peak [%]")
     figures.legend_below(figure, top)
     return figure
@@ -179,7 +183,7 @@ def draw_turnover(results: Mapping[str, Backtest], dates: Days) -> Figure:
 
 
 def draw_risk(weights: Floats, shares: Floats, tickers: Sequence[str]) -> Figure:
-    """Weight and share of the variance, asset by asset, of what is held."""
+    """Weight and share of the variance, asset by asset (`[N]` each), of what is held."""
     order = [i for i in np.argsort(weights, kind="stable") if abs(weights[i]) > 1e-9]
     figure, (axes,) = figures.new_figure(width=8.2, height=max(1.8, 0.9 + 0.3 * len(order)))
     rows = np.arange(len(order))

@@ -97,9 +97,9 @@ def _judged(
         gradient -= np.where(inside.any(axis=1), budget, outside)[:, None]
         scale = np.maximum(np.maximum(np.abs(risk), own), np.abs(pull)).max(axis=1)
         least = LEAST_SIZE * np.diagonal(covariance, axis1=1, axis2=2).max(axis=1) + np.finfo(float).tiny
-        judged = Certificate.of(gradient, np.maximum(scale, least), weights, form)
+        judged = Certificate.of(gradient, np.maximum(scale, least * form.reach), weights, form)
         value = np.maximum(variance, (np.abs(weights) * own).sum(axis=1)) + np.abs(weights * pull).sum(axis=1)
-        gap = judged.gap / np.maximum(value, least)
+        gap = judged.gap / np.maximum(value, least * form.reach**2)
         return Portfolios(weights, earned, np.sqrt(np.maximum(variance, 0.0)), gamma, judged.residual, gap)
 
 

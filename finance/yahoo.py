@@ -40,6 +40,7 @@ class Yahoo:
 
     @property
     def adjustment(self) -> str:
+        """What prices are adjusted for, in words."""
         return "adjusted for splits and dividends" if self.adjusted else "adjusted for splits only"
 
     def fetch(
@@ -100,6 +101,11 @@ class Yahoo:
         attempts = f"after {len(self.delays) + 1} attempts"
         if error.cause is Cause.NETWORK:
             return f"no network: Yahoo Finance cannot be reached ({error.detail}); {OFFLINE_HINT}"
+        if error.cause is Cause.CERTIFICATE:
+            return (
+                f"the certificate that answers for Yahoo Finance is not trusted ({error.detail}); if that is "
+                f"your network's own, name its file in the variable REQUESTS_CA_BUNDLE; or {OFFLINE_HINT}"
+            )
         if error.cause is Cause.RATE_LIMIT:
             return (
                 f"Yahoo Finance takes no more requests for now (rate limit, {attempts}, at {name}); "

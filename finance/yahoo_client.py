@@ -28,6 +28,7 @@ class Cause(Enum):
     """Why a download failed; the value says it in words."""
 
     NETWORK = "no connection"
+    CERTIFICATE = "certificate not trusted"
     RATE_LIMIT = "rate limit"
     SERVER = "server error"
     UNKNOWN_TICKER = "unknown ticker"
@@ -48,8 +49,8 @@ class Client(Protocol):
     """What `finance.yahoo.Yahoo` needs of Yahoo Finance."""
 
     def reach(self, ticker: str) -> None:
-        """Returns when the service can be reached, whatever it answers; raises DownloadError(NETWORK)
-        otherwise."""
+        """Returns when the service can be reached, whatever it answers; raises DownloadError(NETWORK or
+        CERTIFICATE) otherwise."""
 
     def history(self, ticker: str, first: datetime.date, last: datetime.date, *, adjusted: bool) -> Series:
         """Daily closing prices from `first` to `last`, both included; raises DownloadError with the true
@@ -72,11 +73,15 @@ class YFinance:
         """See `Client.reach`. It goes first, since yfinance alone tries for minutes when packets are
         dropped."""
         found = self._ask(ticker)
-        if found is not None and found.cause is Cause.NETWORK:
+        if found is not None and found.cause in (Cause.NETWORK, Cause.CERTIFICATE):
             raise found
 
     def history(self, ticker: str, first: datetime.date, last: datetime.date, *, adjusted: bool) -> Series:
-        """See `Client.history`; without adjustment for dividends the prices are still adjusted for splits."""
+        """See `Client.history`; without adjustment for dividends the prices are still adjusted for splits.
+
+        Raises:
+            DownloadError: with the cause.
+        """
         import yfinance
         from yfinance.exceptions import YFRateLimitError
 
@@ -143,6 +148,8 @@ def _read_exception(error: Exception) -> DownloadError:
         return DownloadError(Cause.UNKNOWN_TICKER, detail)
     if type(error).__name__ == "YFPricesMissingError":
         return DownloadError(Cause.NO_PRICES, detail)
+    if type(error).__name__ in ("CertificateVerifyError", "SSLError"):
+        return DownloadError(Cause.CERTIFICATE, detail)
     # An unreadable body is both a ValueError and, with requests, an OSError.
     if isinstance(error, OSError) and not isinstance(error, ValueError):
         return DownloadError(Cause.NETWORK, detail)

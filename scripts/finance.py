@@ -4,7 +4,7 @@ On the 20 S&P 500 companies that ship with vhat: python scripts/finance.py --ris
 
 On prices from Yahoo Finance, kept on disk: python scripts/finance.py --tickers AAPL KO --start 2015-01-01
 
-On a file of one's own: python scripts/finance.py --csv prices.csv --upper 0.25
+On a file of one's own: python scripts/finance.py --csv prices.csv --upper 0.25 (or --parquet prices.parquet)
 
 It prints the weights and writes a page, figures and tables. With --optimizer it also trains the same
 portfolio on days drawn at random by an update rule, and says how v̂ ranks the assets.
@@ -24,7 +24,7 @@ import tyro
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from core.lab import figures
-from core.lab.commands import check_device
+from core.lab.engines import check_device
 from core.lab.errors import VhatError
 from core.lab.tables import number, text_table
 from core.lab.terminal import guarded
@@ -47,6 +47,7 @@ from finance.frontier import efficient_frontier
 from finance.moments import TRADING_DAYS
 from finance.objective import MeanVariance
 from finance.parametrisation import Parametrisation
+from finance.parquetfile import ParquetFile
 from finance.performance import performance
 from finance.prices import Prices, PriceSource
 from finance.quality import require_quality
@@ -60,9 +61,11 @@ class Args:
     """An exact mean-variance portfolio and its tearsheet."""
 
     tickers: tuple[str, ...] = ()
-    """Yahoo's names (with --csv: columns of the file); the 20 embedded companies if left out"""
+    """Yahoo's names (with --csv or --parquet: columns of the file); the 20 embedded companies if left out"""
     csv: Path | None = None
     """a file of one's own: a column of days, one column of prices a ticker"""
+    parquet: Path | None = None
+    """the same as a Parquet file (needs the extra `parquet`)"""
     start: str | None = None
     """first day, like 2010-01-01; the source's own if left out"""
     end: str | None = None
@@ -70,7 +73,7 @@ class Args:
     allow: tuple[str, ...] = ()
     """defects of the prices to accept, by name: jump:RRC, gap, ..."""
     risk_aversion: float = 5.0
-    """gamma in w·m - gamma/2 w·Sw"""
+    """gamma in w·m - gamma/2 w·Sw, from 0 (greatest return) to inf (least variance)"""
     covariance: Estimate = "ledoit-wolf"
     """estimate of S: sample, ledoit-wolf or ewma"""
     upper: float | None = None
@@ -105,14 +108,26 @@ class Args:
 
 def fetch(args: Args) -> Prices:
     """Prices from where the arguments say, checked for quality."""
-    source: PriceSource = CsvFile(args.csv) if args.csv else Yahoo() if args.tickers else Embedded()
-    return require_quality(source.fetch(args.tickers or None, args.start, args.end), args.allow)
+    return require_quality(source_of(args).fetch(args.tickers or None, args.start, args.end), args.allow)
+
+
+def source_of(args: Args) -> PriceSource:
+    """Where prices come from."""
+    if args.csv and args.parquet:
+        raise VhatError("--csv and --parquet name two sources; give one")
+    if args.csv:
+        return CsvFile(args.csv)
+    if args.parquet:
+        return ParquetFile(args.parquet)
+    return Yahoo() if args.tickers else Embedded()
 
 
 def backtests(args: Args, prices: Prices, window: int) -> dict[str, Backtest]:
     """The chosen way of weighting first, then what it is compared with."""
     ways: dict[str, Fits] = {
-        f"γ = {args.risk_aversion:g}": MaximumUtility(args.risk_aversion, args.covariance, args.upper),
+        f"γ = {number(args.risk_aversion, 6)}": MaximumUtility(
+            args.risk_aversion, args.covariance, args.upper
+        ),
         "least variance": MinimumVariance(args.covariance, args.upper),
         "1/N": EqualWeight(),
     }
@@ -201,7 +216,7 @@ def plan_of(args: Args) -> Descent | None:
 
 def check(args: Args) -> None:
     """Raise one clear line for numbers that make no sense, before anything is fetched."""
-    if not 0.0 <= args.risk_aversion < math.inf:
+    if not args.risk_aversion >= 0.0:
         raise VhatError(
             f"--risk-aversion, the risk aversion, must be a number of 0 or more, got {args.risk_aversion}"
         )

@@ -59,6 +59,8 @@ def draw_law(results: Results) -> Figure:
         for name, shift in ((SHARED, 0.93), (ADAM, 1.0), (ORACLE, 1.07)):
             _long_runs(axes, results, p, name, shift)
         figures.label(axes, x="risk aversion γ", y="volatility [% a year]", title=name_on_axes(p), log="x")
+        axes.set_xticks([1, 2, 5, 10, 20], ["1", "2", "5", "10", "20"])
+        axes.set_xticks([], minor=True)
         axes.label_outer()
     figures.legend_below(figure)
     return figure

@@ -94,6 +94,24 @@ STUDY = Study(
         f"optimum (at risk aversion 20 less than {NEARER:g} of it), and its volatility is within 10% of the "
         "derived one."
     ),
+    mathematics=(
+        (
+            r"U(w) = \mathrm{E}[r^\top w] - \frac{\gamma}{2}\,\mathrm{E}[(r^\top w)^2]",
+            "Mean-variance utility of weights w (Markowitz 1952, by second moments about zero); r is "
+            "a day's returns, γ the risk aversion.",
+        ),
+        (
+            r"w_{t+1} = \Pi\left(w_t + \eta\,\frac{\hat m_t}{\sqrt{\hat v_t} + "
+            r"\varepsilon}\right)",
+            "Adam's step up the utility, then the projection Π onto positive weights with sum one. "
+            "Where Π measures distance otherwise than the step does, the point of rest is not the "
+            "optimum.",
+        ),
+    ),
+    would_change=(
+        "A setting in which Adam's portfolio is less volatile than that of one v for all assets at an "
+        "equal gap of utility: that, and not a difference after equal time, would be risk management."
+    ),
     plans={
         "tiny": Plan("tiny", 30, 2, 3, {"rest steps": 30, "rest seeds": 3}),
         "quick": Plan("quick", 500, 4, 16, {"rest steps": 1500, "rest seeds": 10}),

@@ -51,7 +51,7 @@ VARIANTS = (ADAM, SHARED, SHUFFLED, ORACLE, INVERSE)
 
 @cache
 def daily_covariance() -> Array:
-    """Of the embedded companies."""
+    """Of the embedded companies, `[N, N]`."""
     return sample_covariance(embedded_returns())
 
 

@@ -30,6 +30,7 @@ from finance.studies.implicit_risk_settings import (
     predicted_rest,
     rest_weights,
 )
+from finance.studies.mean_variance_settings import NAMES
 
 UNIT = "x the volatility"
 NEARER = 0.5
@@ -157,7 +158,7 @@ def _sentence(decisive: list[Finding], law: list[Finding]) -> str:
         low, high = (
             next(f for f in decisive if f.regime == f"{parametrisation}, γ = {g:g}") for g in (LOW, HIGH)
         )
-        return f"{parametrisation} {low.effect:.2f} and {high.effect:.2f}"
+        return f"{NAMES[parametrisation]} {low.effect:.2f} and {high.effect:.2f}"
 
     more = sum(f.outcome is Outcome.HOLDS for f in decisive)
     held = sum(f.outcome is Outcome.HOLDS for f in law)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from core.lab.experiment import Experiment
+from core.lab.films import FilmSpec
 from core.lab.measurement import Measurement
 from core.lab.run import Recording
 from core.lab.study import FigureSpec, Plan, Study
@@ -12,6 +13,8 @@ from core.optim.schedules import Cosine
 from finance.embedded import CLEAN_FROM
 from finance.markets import SPANS
 from finance.studies.mean_variance_figures import draw_curves, draw_gaps, draw_rates
+from finance.studies.mean_variance_films import film_frontier
+from finance.studies.mean_variance_frontier import POINTS, measure_frontier
 from finance.studies.mean_variance_settings import (
     DECAYED,
     LONG_ONLY,
@@ -37,7 +40,9 @@ RULES = (
 
 
 def experiments(plan: Plan) -> tuple[Experiment, ...]:
-    """All rules, constant and decayed, tuned in every setting; and the exact solution of the same days."""
+    """All rules, constant and decayed, tuned in every setting; the exact solution of the same days; and the
+    frontier on which the optima lie.
+    """
     variants = tuple(
         Variant(name + suffix, rule, lr=grid, schedule=schedule)
         for name, rule, grid in RULES
@@ -65,6 +70,7 @@ def experiments(plan: Plan) -> tuple[Experiment, ...]:
             plan.reporting_seeds,
             cost=20.0,
         ),
+        Measurement("frontier", SEEDS, measure_frontier, ({"points": POINTS},), 2),
     )
 
 
@@ -97,6 +103,22 @@ STUDY = Study(
         f"parametrisations ({', '.join(LONG_ONLY)}, free), as a mean over settings, and Adam's gap less "
         "that of gradient descent."
     ),
+    mathematics=(
+        (
+            r"U(w) = \mathrm{E}[r^\top w] - \frac{\gamma}{2}\,\mathrm{E}[(r^\top w)^2], \qquad "
+            r"\text{gap} = U(w^*) - U(w)",
+            "Utility of second moments (Markowitz 1952) of weights w that are positive with sum one; "
+            "r is a day's returns, γ the risk aversion, w* the exact optimum.",
+        ),
+        (
+            r"g_t = \frac{1}{B}\sum_{d \in B_t} \left(r_d - \gamma\, r_d\, r_d^\top w_t\right)",
+            "Its gradient on B days drawn at random: unbiased, since each term is linear in the day.",
+        ),
+    ),
+    would_change=(
+        "A way to keep weights positive with sum one under which tuned Adam is as near as the exact "
+        "solution in all settings, or one under which no rule gets there."
+    ),
     plans={
         "tiny": Plan("tiny", steps=10, tuning_seeds=2, reporting_seeds=3),
         "quick": Plan("quick", steps=500, tuning_seeds=4, reporting_seeds=16),
@@ -122,6 +144,7 @@ STUDY = Study(
             "Eight panels of falling curves, four parametrisations by two risk aversions: Adam levels off "
             "high with the Euclidean projection and the exponentiated gradient.",
             draw_curves,
+            part="learning curves",
         ),
         FigureSpec(
             "rates",
@@ -130,6 +153,19 @@ STUDY = Study(
             "Four panels of curves over the learning rate, one a parametrisation, each with a ringed lowest "
             "point.",
             draw_rates,
+            part="learning rates",
+        ),
+    ),
+    films=(
+        FilmSpec(
+            "frontier",
+            "Where the optima lie: the portfolio of greatest utility from the least risk (high risk "
+            "aversion) to the greatest return (none), over the whole sample. Grey: the companies by "
+            "themselves, and those that never weigh 5 %.",
+            "Three panels: a rising curve with a point on it, coloured bands of weights over risk, and a bar "
+            "a company. In the film the point climbs along the curve while the portfolio passes from many "
+            "companies to a single one.",
+            film_frontier,
         ),
     ),
     tables=tables,

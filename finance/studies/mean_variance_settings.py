@@ -16,7 +16,7 @@ from core.lab.run import Run
 from core.lab.study import Results
 from core.lab.sweep import Regime, Tuned
 from finance.markets import SPANS, market
-from finance.optimum import optimal_weights, unconstrained_weights
+from finance.optimum import long_only_optimum, unconstrained_optimum
 from finance.parametrisation import Parametrisation
 
 LONG_ONLY = ("softmax", "exponentiated", "simplex", "metric")
@@ -83,7 +83,7 @@ def exact_on_drawn_days(cell: Cell, keys: Keys, *, device: str) -> dict[str, Ten
         device=device,
     )
     returns = problem.returns.cpu().numpy()
-    solve = optimal_weights if cell["long_only"] else unconstrained_weights
+    solve = long_only_optimum if cell["long_only"] else unconstrained_optimum
     weights = np.tile(problem.optimum.weights, (len(keys), 1))
     if cell["batch"] is not None:
         days = torch.cat(
@@ -126,13 +126,13 @@ def exact_gap(results: Results, regime: str) -> Array:
 
 
 def attainable(results: Results, regime: str) -> Array:
-    """`exact_gap`, or 1 where the exact solution of the same days is worse than equal weights."""
+    """`exact_gap` `[S]`, or 1 where the exact solution of the same days is worse than equal weights."""
     out: Array = np.minimum(exact_gap(results, regime), 1.0)
     return out
 
 
 def excess(results: Results, regime: str, rule: str) -> Array:
-    """`gap` less `attainable`, seed by seed."""
+    """`gap` less `attainable`, seed by seed, `[S]`."""
     return stats.differences(gap(results, regime, rule), attainable(results, regime))
 
 

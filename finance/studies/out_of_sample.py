@@ -68,6 +68,19 @@ STUDY = Study(
         "Adam against the exact optimum and against gradient descent, the standard allocations against "
         "1/N, and volatility over 1/N's."
     ),
+    mathematics=(
+        (
+            r"\text{Sharpe ratio} = \sqrt{252}\;\frac{\bar r}{s}",
+            "Mean over standard deviation of the portfolio's daily returns after costs, for a year of "
+            "252 days. What is judged is the difference to that of 1/N (DeMiguel, Garlappi and Uppal "
+            "2009).",
+        ),
+    ),
+    would_change=(
+        "Another market or another half of a century: one history of prices is one draw, and an "
+        "interval from resampled blocks cannot say what other histories would have held. A difference "
+        "that excludes zero on both data sets would."
+    ),
     plans={
         "tiny": Plan("tiny", 20, 2, 2, {"rebalance": 63, "periods": 14}),
         "quick": Plan("quick", 300, 8, 10, {"rebalance": 63, "periods": 0}),
@@ -86,7 +99,8 @@ STUDY = Study(
         ),
         FigureSpec(
             "wealth",
-            "Wealth after costs of some portfolios; those by update rules are medians over seeds.",
+            "Wealth after costs of some portfolios; those by update rules are medians over seeds. More "
+            "wealth came with more risk: the ratio of both is what the first figure compares.",
             "Two panels of growing curves on a log axis, one a data set.",
             draw_wealth,
         ),

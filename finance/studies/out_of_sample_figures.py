@@ -7,7 +7,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from core.lab import figures
-from core.lab.figures.palette import Line
 from core.lab.stats import Interval
 from core.lab.study import Results
 from finance.embedded import Embedded
@@ -20,13 +19,17 @@ from finance.studies.out_of_sample_settings import (
     interval,
     moments_of,
 )
+from finance.wealth_axis import label_wealth
 
 INK = "#222222"
-SHOWN = ("1/N", "minimum variance", EXACT, "Adam, softmax", "Adam, Euclidean projection")
-
-
-def _looks() -> dict[str, Line]:
-    return figures.lines((*ALLOCATIONS, *DESCENDED))
+# Okabe and Ito (2008).
+SHOWN = {
+    "1/N": INK,
+    "minimum variance": "#009E73",
+    EXACT: "#E69F00",
+    "Adam, softmax": "#0072B2",
+    "Adam, Euclidean projection": "#CC79A7",
+}
 
 
 def _dot(axes: Axes, row: int, values: Interval, colour: str) -> None:
@@ -53,7 +56,7 @@ def draw_performance(results: Results) -> Figure:
             turnover.plot([0, traded], [row, row], color=colour, linewidth=5, solid_capstyle="butt")
         sharpe.axvline(0.0, color=INK, linestyle=(0, (4, 3)), linewidth=1.0)
         for axes in (sharpe, volatility, turnover):
-            axes.set_yticks(range(len(names)), [figures_wrap(n) for n in names])
+            axes.set_yticks(range(len(names)), names)
             axes.set_ylim(len(names) - 0.5, -0.5)
             axes.grid(False, axis="y")
         figures.label(sharpe, x="Sharpe ratio less 1/N's", title=DATA[data])
@@ -62,16 +65,9 @@ def draw_performance(results: Results) -> Figure:
     return figure
 
 
-def figures_wrap(name: str) -> str:
-    """A long name on two lines."""
-    head, comma, tail = name.partition(", ")
-    return f"{head},\n{tail}" if comma else head
-
-
 def draw_wealth(results: Results) -> Figure:
     """Wealth of a few portfolios."""
     figure, panels = figures.new_figure(columns=2, width=10.0, height=4.4)
-    looks = _looks()
     for axes, data in zip(panels, DATA, strict=True):
         dates = Embedded(data).fetch().dates[1:]  # type: ignore[arg-type]  # from DATA
         for name, runs in all_backtests(results, data).items():
@@ -81,12 +77,11 @@ def draw_wealth(results: Results) -> Figure:
             axes.plot(
                 dates[runs[0].first :][:: max(1, len(wealth) // 400)],
                 wealth[:: max(1, len(wealth) // 400)],
-                color=looks[name]["color"],
-                linestyle=looks[name]["linestyle"],
-                linewidth=1.4,
+                color=SHOWN[name],
+                linewidth=1.3,
                 label=name,
             )
-        figures.label(axes, y="wealth after costs (start = 1)", title=DATA[data], log="y")
+        label_wealth(axes, title=DATA[data])
         axes.tick_params(axis="x", labelrotation=30)
     figures.legend_below(figure)
     return figure

@@ -20,7 +20,7 @@ from finance.backtest import Backtest, Targets, simulate, targets
 from finance.embedded import Embedded
 from finance.markets import embedded_returns
 from finance.moments import TRADING_DAYS, second_moment
-from finance.optimum import optimal_weights
+from finance.optimum import long_only_optimum
 from finance.parametrisation import CHARTS, Parametrisation
 from finance.performance import stationary_bootstrap
 from finance.prices import Floats
@@ -76,7 +76,7 @@ def returns_of(data: str) -> Floats:
 
 
 def trading_days(data: str, rebalance: int, most: int) -> Array:
-    """The first day of each holding period; the last `most` of them (0: all)."""
+    """The first day of each holding period, int64 `[P]`; the last `most` of them (0: all)."""
     days = np.arange(WINDOW, len(returns_of(data)), rebalance)
     return days[-most:] if most else days
 
@@ -101,7 +101,8 @@ def descend(cell: Cell, keys: Keys, *, device: str) -> dict[str, Array]:
         )
         for lr in how.rates
     ]
-    rate = how.rates[int(np.argmin(gaps))]
+    # A rate that diverges is the worst, not the first that argmin meets.
+    rate = how.rates[int(np.argmin([gap if np.isfinite(gap) else np.inf for gap in gaps]))]
     weights = descended_windows(windows, keys, lr=rate, **common).cpu().numpy()
     return {"weights": weights, "rate": np.full(len(keys), rate)}
 
@@ -110,7 +111,7 @@ def first_gap(weights: Array, data: str, days: Array) -> float:
     """Mean shortfall of utility in the first window of weights `[R, N]` to its exact optimum."""
     seen = returns_of(data)[days[0] - WINDOW : days[0]]
     mean, moment = seen.mean(axis=0), second_moment(seen)
-    best = optimal_weights(mean, moment, RISK_AVERSION).utility
+    best = long_only_optimum(mean, moment, RISK_AVERSION).utility
     risk = (weights * (weights @ moment)).sum(axis=1)
     return float(best - (weights @ mean - 0.5 * RISK_AVERSION * risk).mean())
 
@@ -191,6 +192,6 @@ def moments_of(runs: list[Backtest]) -> Moments:
 
 
 def interval(estimate: float, resampled: Array) -> Interval:
-    """With percentiles, 95%."""
+    """With 95% percentiles of resampled estimates `[B]`."""
     low, high = np.quantile(resampled, [0.025, 0.975])
     return estimate, float(low), float(high)

@@ -79,7 +79,8 @@ def _points(axes: Axes, x: Array, y: Array, held: Array, tickers: tuple[str, ...
 
 
 def name_points(axes: Axes, x: Array, y: Array, names: Sequence[str]) -> None:
-    """A name beside each point, where it covers least; scales and limits of the axes must be set before."""
+    """A name beside each point (x and y `[n]`), where it covers least; scales and limits of the axes must be
+    set before."""
     figure = axes.get_figure(root=True)
     assert figure is not None
     with figures.style():

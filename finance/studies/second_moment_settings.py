@@ -11,7 +11,7 @@ from core.lab.measurement import Cell
 from core.lab.study import Results
 from core.lab.sweep import Regime
 from finance.correlates import Correlates, correlates, rank_agreement
-from finance.markets import SPANS, embedded_returns, market
+from finance.markets import FUNDS, SPANS, embedded_returns, market
 
 PARAMETRISATIONS = ("free", "simplex", "softmax")
 BATCHES: dict[str, int | None] = {"1 day": 1, "32 days": 32, "all days": None}
@@ -52,6 +52,7 @@ def cells() -> tuple[Cell, ...]:
         *(_cell(p, batch, g) for p, g in each for batch in (1, None)),
         *(_cell(p, 1, RISK_AVERSIONS[0], span=span) for p in PARAMETRISATIONS for span in SPANS),
         *(_cell(p, 1, g, standardised=True) for p, g in each),
+        *(_cell(p, batch, g, span=FUNDS) for p, g in each for batch in (1, None)),
     )
 
 

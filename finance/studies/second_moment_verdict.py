@@ -11,7 +11,8 @@ from core.lab.experiment import Array
 from core.lab.study import Results
 from core.lab.verdict import Finding, Outcome, Verdict, finding, verdict
 from finance.correlates import permutation_band, rank_agreement
-from finance.markets import SPANS, embedded_returns
+from finance.markets import FUNDS, SPANS, embedded_returns
+from finance.studies.mean_variance_settings import NAMES
 from finance.studies.second_moment_forecast import findings as forecast_findings
 from finance.studies.second_moment_settings import (
     FAST,
@@ -103,6 +104,7 @@ def _controls(results: Results, p: str) -> list[Finding]:
     raw = {**common, "standardised": False}
     start = [_at_last(results, FROZEN, span=None, risk_aversion=g, **raw) for g in RISK_AVERSIONS]
     decades = [_at_last(results, FAST, span=span, **raw) for span in SPANS]
+    funds = [_at_last(results, FAST, span=FUNDS, risk_aversion=g, **raw) for g in RISK_AVERSIONS]
     equal = [_at_last(results, FAST, standardised=True, risk_aversion=g, **common) for g in RISK_AVERSIONS]
     return [
         _note(
@@ -117,6 +119,13 @@ def _controls(results: Results, p: str) -> list[Finding]:
             f"{p}, each of {len(SPANS)} decades",
             _lowest(map(stats.interval, decades)),
             "sqrt(v̂) ranks that decade's volatility",
+            above=THRESHOLD,
+        ),
+        _note(
+            results,
+            f"{p}, the five factor funds",
+            _lowest(map(stats.interval, funds)),
+            "sqrt(v̂) ranks the funds' volatility",
             above=THRESHOLD,
         ),
         _note(
@@ -153,12 +162,13 @@ def _sentence(decisive: list[Finding], beside: list[Finding]) -> str:
 
     drawn = [f for f in decisive if "all days" not in f.regime]
     by_kind = ", ".join(
-        f"{p} {count([f for f in drawn if f.regime.startswith(p)])}" for p in PARAMETRISATIONS
+        f"{NAMES[p]} {count([f for f in drawn if f.regime.startswith(p)])}" for p in PARAMETRISATIONS
     )
     still = [f for f in decisive if "all days" in f.regime]
 
     def beside_holds(text: str) -> list[str]:
-        return [f.regime.split(",")[0] for f in beside if text in f.text and f.outcome is Outcome.HOLDS]
+        held = [f for f in beside if text in f.text and f.outcome is Outcome.HOLDS]
+        return [NAMES[f.regime.split(",")[0]] for f in held]
 
     sentence = (
         "At the end of tuned Adam runs sqrt(v̂) ranks the 20 companies by volatility (rho above "
@@ -167,9 +177,9 @@ def _sentence(decisive: list[Finding], beside: list[Finding]) -> str:
     )
     noise, weight = beside_holds("gradient's own"), beside_holds("with the weight")
     if noise:
-        sentence += f"; it ranks the gradient's own noise with {' and '.join(noise)} weights"
+        sentence += f"; it ranks the gradient's own noise with {' and '.join(noise)}"
     if weight:
-        sentence += f"; with {' and '.join(weight)} weights it follows the weight more than the volatility"
+        sentence += f"; with {' and '.join(weight)} it follows the weight more than the volatility"
     as_good = beside_ranks(beside)
     if as_good:
         sentence += f"; given days in order, v̂ ranks next month's volatility like RiskMetrics with {as_good}"
@@ -184,4 +194,9 @@ def beside_ranks(beside: list[Finding]) -> str:
         for f in beside
         if f.outcome is Outcome.HOLDS and "as well as RiskMetrics (difference of Spearman)" in f.text
     }
-    return " and ".join(p.replace(", days in order", "") for p in places if p in held)
+    return " and ".join(_in_words(p) for p in places if p in held)
+
+
+def _in_words(place: str) -> str:
+    parametrisation, _, rest = place.replace(", days in order", "").partition(", ")
+    return f"{NAMES[parametrisation]} ({rest})"

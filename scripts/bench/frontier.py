@@ -57,7 +57,7 @@ class Args:
     """numbers of assets for the growth of cost"""
     points: tuple[int, ...] = (1, 100, 1000, 10_000)
     """numbers of points for the growth of cost, at N = 500"""
-    turns: int = 3
+    turns: int = 7
     """how often all sides take turns"""
     seconds: float = 0.5
     """about how long a turn of a side lasts"""

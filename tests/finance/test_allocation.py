@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from skfolio import Portfolio
-from skfolio.model_selection import WalkForward
+from skfolio.model_selection import CombinatorialPurgedCV, WalkForward, cross_val_predict
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, TimeSeriesSplit, cross_validate
 from sklearn.pipeline import make_pipeline
@@ -26,6 +26,7 @@ from finance.allocation import (
     risk_contributions,
 )
 from finance.frontier import InaccurateError
+from finance.skfolio_allocation import SkfolioAllocation
 
 RETURNS = 0.01 * np.random.default_rng(8).standard_normal((300, 5)) @ np.diag([1, 1, 2, 3, 4]) + 5e-4
 
@@ -116,6 +117,22 @@ def test_as_skfolio_weights_and_measures() -> None:
     assert list(fitted.feature_names_in_) == list("abcde")
     theirs = Portfolio(X=frame, weights=fitted.weights_)
     np.testing.assert_allclose(np.asarray(theirs.returns), fitted.predict(frame))
+
+
+def test_cross_val_predict_of_skfolio() -> None:
+    """Its own walk-forward earns on each day what the weights of the window before earn."""
+    frame = pd.DataFrame(RETURNS, columns=list("abcde"), index=pd.date_range("2020-01-01", periods=300))
+    cv = WalkForward(test_size=20, train_size=100)
+    ways = [(name, SkfolioAllocation(clone(way))) for name, way in STANDARD.items()]
+    for walked, way in zip(cross_val_predict(ways, frame, cv=cv), STANDARD.values(), strict=True):
+        by_hand = [clone(way).fit(RETURNS[train]).predict(RETURNS[test]) for train, test in cv.split(RETURNS)]
+        np.testing.assert_allclose(np.asarray(walked.returns), np.concatenate(by_hand), atol=1e-15)
+    paths = cross_val_predict(
+        SkfolioAllocation(MinimumVariance(upper=0.3)), frame, cv=CombinatorialPurgedCV(4, 2)
+    )
+    assert all(np.isfinite(path.sharpe_ratio) for path in paths)
+    search = GridSearchCV(SkfolioAllocation(MinimumVariance()), {"allocation__upper": [0.3, 0.6]}, cv=cv)
+    assert search.fit(frame).best_params_["allocation__upper"] in (0.3, 0.6)
 
 
 def test_an_unknown_covariance_names_the_nearest() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 from pathlib import Path
 
@@ -114,3 +115,49 @@ def test_a_directory_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(VhatError, match="cannot be written"):
         PriceCache(tmp_path / "file").store(ENTRY, SERIES)
+
+
+def _damage_and_store(directory: str, rounds: int, number: int) -> int:
+    """Load, store where nothing sound is there, damage the file now and then: how often a load was wrong."""
+    logging.disable(logging.CRITICAL)
+    cache, wrong = PriceCache(Path(directory)), 0
+    path = cache.path(ENTRY)
+    for turn in range(rounds):
+        stored = cache.load(ENTRY)
+        if stored is None:
+            cache.store(ENTRY, SERIES)
+        elif not np.array_equal(stored[1], SERIES[1], equal_nan=True):
+            wrong += 1
+        if turn % 3 == number:
+            path.write_bytes(b"garbage")
+    return wrong
+
+
+def test_two_processes_at_one_damaged_entry(tmp_path: Path) -> None:
+    """Each sees the entry whole or not at all, and neither fails because the other has set it aside."""
+    spawn = multiprocessing.get_context("spawn")
+    with spawn.Pool(2) as pool:
+        wrong = pool.starmap(_damage_and_store, [(str(tmp_path), 60, 0), (str(tmp_path), 60, 1)])
+    assert wrong == [0, 0]
+    cache = PriceCache(tmp_path)
+    if cache.load(ENTRY) is None:
+        cache.store(ENTRY, SERIES)
+    assert cache.load(ENTRY) is not None
+    assert all("damaged" in p.name or p == cache.path(ENTRY) for p in tmp_path.iterdir())
+
+
+def test_an_entry_that_another_process_sets_aside_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = PriceCache(tmp_path)
+    cache.path(ENTRY).write_bytes(b"garbage")
+    read = Path.read_bytes
+
+    def then_gone(path: Path) -> bytes:
+        data = read(path)
+        path.unlink()
+        return data
+
+    monkeypatch.setattr(Path, "read_bytes", then_gone)
+    assert cache.load(ENTRY) is None
+    assert list(tmp_path.iterdir()) == []

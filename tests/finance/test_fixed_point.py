@@ -20,7 +20,7 @@ from finance.denominators import FixedSecondMoment, InverseSecondMoment, inverse
 from finance.fixed_point import gradient_moments, priced_optimum, resting_point
 from finance.moments import second_moment
 from finance.objective import MeanVariance
-from finance.optimum import optimal_weights
+from finance.optimum import long_only_optimum
 from finance.parametrisation import Parametrisation
 
 RNG = np.random.default_rng(5)
@@ -54,7 +54,7 @@ def test_priced_optimum_satisfies_its_conditions(seed: int, gamma: float) -> Non
 def test_equal_prices_give_the_optimum() -> None:
     mean, moment = RETURNS.mean(axis=0), second_moment(RETURNS)
     for gamma in (0.5, 5.0, 40.0):
-        best = optimal_weights(mean, moment, gamma).weights
+        best = long_only_optimum(mean, moment, gamma).weights
         np.testing.assert_allclose(priced_optimum(mean, moment, gamma, np.full(6, 3.0)), best, atol=1e-8)
 
 

@@ -43,6 +43,8 @@ def utility(of: MeanVariance, params: Tensor, days: Tensor) -> Tensor:
     """U by its definition, over the given days, as a function of what is differentiated."""
     weights = torch.softmax(params, dim=-1) if of.parametrisation == "softmax" else params
     earned = of.returns[days] @ weights
+    if of.risk_aversion == torch.inf:
+        return -0.5 * (earned**2).mean()
     return earned.mean() - 0.5 * of.risk_aversion * (earned**2).mean()
 
 
@@ -87,8 +89,13 @@ def test_is_a_problem(way: Parametrisation) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("batch", [1, 3, None])
-def test_field_is_the_gradient_on_the_drawn_days(way: Parametrisation, batch: int | None) -> None:
-    of = problem(way, batch)
+@pytest.mark.parametrize("risk_aversion", [0.0, 4.0, torch.inf])
+def test_field_is_the_gradient_on_the_drawn_days(
+    way: Parametrisation, batch: int | None, risk_aversion: float
+) -> None:
+    if way == "free" and risk_aversion == 0.0:
+        return  # without constraint and risk aversion there is no greatest utility
+    of = problem(way, batch, risk_aversion=risk_aversion)
     params = some_params(of)
     sample = of.field(params, KEYS, 7)
     if batch is None:
@@ -141,8 +148,9 @@ def test_all_days_have_no_noise() -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_gap_is_the_difference_of_utilities(way: Parametrisation) -> None:
-    of = problem(way)
+@pytest.mark.parametrize("risk_aversion", [4.0, torch.inf])
+def test_gap_is_the_difference_of_utilities(way: Parametrisation, risk_aversion: float) -> None:
+    of = problem(way, risk_aversion=risk_aversion)
     params = some_params(of)
     measured = of.measure(params, KEYS)
     everything = torch.arange(len(RETURNS))
@@ -162,6 +170,14 @@ def test_no_gap_and_no_field_along_the_feasible_set_at_the_optimum(way: Parametr
     assert float(of.measure(best, KEYS)["relative_gap"].abs().max()) < 1e-12
     step = of.project(best - 0.1 * of.field(best, KEYS, 0).values)
     torch.testing.assert_close(step, best, rtol=0, atol=1e-15)
+
+
+def test_infinite_risk_aversion_is_the_limit_of_large_ones() -> None:
+    only_risk, near = (problem("simplex", None, risk_aversion=g).optimum for g in (torch.inf, 1e9))
+    np.testing.assert_allclose(only_risk.weights, near.weights, atol=1e-7)
+    moment = RETURNS.T @ RETURNS / len(RETURNS)
+    assert only_risk.utility == pytest.approx(-0.5 * only_risk.weights @ moment @ only_risk.weights)
+    assert not problem("free", None, risk_aversion=torch.inf).optimum.weights.any()
 
 
 def test_projected_descent_reaches_the_exact_optimum() -> None:

@@ -131,6 +131,14 @@ def test_csv_round_trip_in_any_order_of_days(tmp_path: Path) -> None:
         ("Date,A\n2020-01-02,1\n2020-01-03,1.2.3\n", r"line 3, column 'A': '1.2.3' is not a price"),
         ("Date,A\n2020-01-02,1\n03/01/2020,1\n", r"line 3, column 'Date': '03/01/2020' is not a day"),
         ("Date,A,B\n2020-01-02,1\n", r"line 2: 2 cells, but 3 columns"),
+        (
+            "Date,A\n2020-01-02 00:00:00-05:00,1\n2020-01-03,2\n",
+            r"line 3, column 'Date': .* mix days with a time zone and days without",
+        ),
+        (
+            "Date,A\n2020-01-02 00:00:00-05:00,1\n2020-01-03 00:00:00+00:00,2\n",
+            r"line 3, column 'Date': .* stand in different time zones",
+        ),
         ("Date,A,\n2020-01-02,1,2\n", r"column 3 has no name"),
         ("Date\n2020-01-02\n", "one column only"),
         ("Date,A\n", "at least one line of prices"),
@@ -142,6 +150,12 @@ def test_csv_errors_say_where(tmp_path: Path, text: str, message: str) -> None:
     path.write_text(text)
     with pytest.raises(VhatError, match=message):
         CsvFile(path).fetch()
+
+
+def test_days_of_a_zone_are_its_own_also_over_summer_time(tmp_path: Path) -> None:
+    path = tmp_path / "own.csv"
+    path.write_text("Date,A\n2020-03-06 00:00:00-05:00,1\n2020-03-09 00:00:00-04:00,2\n")
+    assert CsvFile(path).fetch().dates.astype(str).tolist() == ["2020-03-06", "2020-03-09"]
 
 
 def test_csv_that_is_no_csv(tmp_path: Path) -> None:

@@ -101,6 +101,33 @@ def test_a_real_crash_is_not_a_split() -> None:
     assert check_quality(replace(prices, close=close)) == ()
 
 
+@pytest.mark.parametrize(("shift", "seen"), [(-1, "Sundays and hardly ever on Fridays"), (1, "Saturdays")])
+def test_days_shifted_by_a_time_zone(shift: int, seen: str) -> None:
+    """Tokyo's midnights in universal time fall on the day before; the other way round on the day after."""
+    whole = good()
+    (*found,) = check_quality(replace(whole, dates=whole.dates + shift))
+    assert [d.name for d in found] == ["zone:A", "zone:B", "zone:C"]
+    assert seen in found[0].detail
+    kept = require_quality(replace(whole, dates=whole.dates + shift), allow=["zone"])
+    assert kept.source.accepted == ("zone",)
+
+
+def test_one_ticker_shifted_among_others() -> None:
+    whole = good()
+    days = np.unique(np.concatenate([whole.dates, whole.dates - 1]))
+    close = np.full((len(days), 3), np.nan)
+    for column, dates in enumerate((whole.dates, whole.dates - 1, whole.dates)):
+        close[np.searchsorted(days, dates), column] = whole.close[:, column]
+    found = {d.name for d in check_quality(replace(whole, dates=days, close=close))}
+    assert found == {"missing:A", "missing:B", "missing:C", "zone:B"}
+
+
+def test_markets_that_trade_on_weekends_are_not_shifted() -> None:
+    whole = good()
+    dates = np.datetime64("2020-01-01") + np.arange(T)
+    assert check_quality(replace(whole, dates=dates)) == ()
+
+
 def test_too_short_a_history() -> None:
     whole = good()
     (defect,) = check_quality(replace(whole, dates=whole.dates[:59], close=whole.close[:59]))

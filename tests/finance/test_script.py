@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from core.lab.terminal import guarded
@@ -86,6 +87,8 @@ def test_without_network_one_line_names_the_embedded_default(tmp_path: Path) -> 
         ({"csv": Path("own.csv"), "upper": 0.2}, "no portfolio keeps these bounds"),
         ({"csv": Path("own.csv"), "risk_aversion": -1.0}, "risk aversion, must be a number of 0 or more"),
         ({"csv": Path("own.csv"), "window": 500}, "shorter window"),
+        ({"csv": Path("own.csv"), "parquet": Path("own.csv")}, "--csv and --parquet name two sources"),
+        ({"parquet": Path("own.csv")}, "own.csv: not a Parquet file"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(
@@ -117,7 +120,10 @@ def test_prices_of_ones_own_end_in_a_tearsheet(tmp_path: Path) -> None:
     assert made == {
         "tearsheet.html",
         *(f"{name}.{kind}" for name in figures for kind in ("svg", "png")),
-        *(f"{name}.csv" for name in ("weights", "frontier", "portfolios", "performance", "backtest")),
+        *(
+            f"{name}.csv"
+            for name in ("weights", "frontier", "portfolios", "performance", "backtest", "facts")
+        ),
     }
     page = (tmp_path / "made" / "tearsheet.html").read_text("utf-8")
     assert page.count("data:image/svg+xml;base64,") == len(figures)
@@ -126,6 +132,35 @@ def test_prices_of_ones_own_end_in_a_tearsheet(tmp_path: Path) -> None:
         weights = {row["ticker"]: float(row["weight"]) for row in csv.DictReader(file)}
     assert sum(weights.values()) == pytest.approx(1.0)
     assert max(weights.values()) <= 0.6 + 1e-12
+
+
+@pytest.mark.parametrize(("gamma", "text"), [(0.0, "γ = 0"), (float("inf"), "γ = ∞")])
+def test_the_ends_of_risk_aversion(
+    script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str], gamma: float, text: str
+) -> None:
+    settings = {
+        "optimizer": "sgd",
+        "batch": 0,
+        "steps": 20,
+        "seeds": 2,
+        "lr": 1.0,
+        "parametrisation": "simplex",
+    }
+    out = tmp_path / "made"
+    script.main(script.Args(csv=own_prices(tmp_path), risk_aversion=gamma, out=out, **settings))
+    assert text in capsys.readouterr().out
+    assert text in (out / "tearsheet.html").read_text("utf-8")
+    with (out / "portfolios.csv").open(encoding="utf-8") as file:
+        rows = {row["portfolio"]: row["volatility % a year"] for row in csv.DictReader(file)}
+    assert rows[f"chosen, {text}"] == rows["least variance" if gamma else "greatest return"]
+
+
+def test_parquet_and_csv_give_the_same(script: ModuleType, tmp_path: Path) -> None:
+    own = own_prices(tmp_path)
+    pd.read_csv(own, index_col="date", parse_dates=True).to_parquet(tmp_path / "own.parquet")
+    one, two = script.fetch(script.Args(csv=own)), script.fetch(script.Args(parquet=tmp_path / "own.parquet"))
+    np.testing.assert_array_equal(one.close, two.close)
+    np.testing.assert_array_equal(one.dates, two.dates)
 
 
 def test_a_rule_is_trained_beside_the_optimum(

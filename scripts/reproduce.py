@@ -35,7 +35,7 @@ class Args:
 def main(args: Args) -> None:
     """Run, report, and say where it lies."""
     run_studies((), args.plan, None, args.device, args.out, args.workers)
-    index = write_report(args.plan, None, args.device, args.out)
+    index = write_report(args.plan, None, args.device, args.out, args.workers)
     print(f"\nOpen {index.resolve().as_uri()}")
 
 

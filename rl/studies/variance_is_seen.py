@@ -72,7 +72,7 @@ STUDY = Study(
         "noise; the first layer by itself; the v-hat that the training run had at that moment. Beside the "
         "verdict: batches of 2 to 128 episodes and beta2 from 0 to 0.999, after 16 updates; and v-hat in "
         "swing at one stage that meets the next stage of the same run. The quick plan has 10 policies a "
-        "stage and 500 gradients for v-hat with 500 others for the truth; the full plan has 50 and 4,000."
+        "stage and 1,000 gradients for v-hat with 1,000 others for the truth; the full plan has 50 and 4,000."
     ),
     criterion=(
         "In each regime (stage x baseline), over policies trained from different seeds, with 95% bootstrap "
@@ -96,7 +96,7 @@ STUDY = Study(
     plans={
         "tiny": Plan("tiny", steps=0, tuning_seeds=0, reporting_seeds=2, sizes={"samples": 20, "few": 128}),
         "quick": Plan(
-            "quick", steps=0, tuning_seeds=0, reporting_seeds=10, sizes={"samples": 500, "few": 1024}
+            "quick", steps=0, tuning_seeds=0, reporting_seeds=10, sizes={"samples": 1000, "few": 1024}
         ),
         "full": Plan(
             "full", steps=0, tuning_seeds=0, reporting_seeds=50, sizes={"samples": 4000, "few": 16384}

@@ -15,8 +15,10 @@ import matplotlib as mpl
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import XAxis, YAxis
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from matplotlib.transforms import Bbox
 from PIL import Image
 
 INK = "#222222"
@@ -239,13 +241,27 @@ def save_svg(figure: Figure, path: Path | BinaryIO, *, whole: bool = False) -> N
         whole: keep the margins, so that points of the figure are points of the file.
     """
     with style():
+        filled = _laid_out(figure)
         figure.savefig(
             path,
             format="svg",
-            bbox_inches=None if whole else "tight",
-            pad_inches=0.04,
+            bbox_inches=None if whole else filled,
             metadata={"Date": None, "Creator": None},
         )
+
+
+def _laid_out(figure: Figure) -> Bbox:
+    """Put a figure's panels where they belong, once and for all, and give what it fills, in inches.
+
+    Saving with `bbox_inches="tight"` or with a layout engine draws everything twice.
+    """
+    FigureCanvasSVG(figure)
+    figure.set_dpi(FigureCanvasSVG.fixed_dpi)
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
+        figure.set_layout_engine(None)
+    return figure.get_tightbbox().padded(0.04)
 
 
 def save_png(figure: Figure, path: Path, *, dpi: int = 160) -> None:
@@ -261,10 +277,10 @@ def save_thumbnail(figure: Figure, path: Path, *, width: int = 320) -> None:
         width: in pixels.
     """
     buffer = io.BytesIO()
-    # Its panels stay where they were put: laying them out takes longer than drawing them.
-    figure.set_layout_engine("none")
     with style():
-        figure.savefig(buffer, format="png", dpi=2 * width / figure.get_figwidth(), bbox_inches="tight")
+        figure.savefig(
+            buffer, format="png", dpi=2 * width / figure.get_figwidth(), bbox_inches=_laid_out(figure)
+        )
     with Image.open(buffer) as image:
         size = (width, round(width * image.height / image.width))
         small = image.convert("RGB").resize(size, Image.Resampling.LANCZOS)

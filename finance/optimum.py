@@ -13,6 +13,7 @@ from finance.frontier import checked_moments, efficient_frontier
 from finance.prices import Floats
 
 _FLAT = 1e-13  # a curvature below this part of the largest counts as none
+_NOTHING = 1e-14  # of the budget
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +48,9 @@ def long_only_optimum(mean: Floats, second_moment: Floats, risk_aversion: float)
     """
     _require_aversion(risk_aversion)
     line = efficient_frontier(mean, second_moment)
-    found: Floats = np.maximum(line.at_risk_aversion(risk_aversion).weights[0], 0.0)
+    found: Floats = line.at_risk_aversion(risk_aversion).weights[0]
+    # What rounding has left of an asset that is not held would break the promise about the slack.
+    found = np.where(found > _NOTHING, found, 0.0)
     weights: Floats = found / found.sum()
     gradient = line.mean - risk_aversion * line.covariance @ weights
     slack: Floats = weights @ gradient - gradient

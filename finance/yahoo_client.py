@@ -138,14 +138,16 @@ class YFinance:
 
 
 def _read_exception(error: Exception) -> DownloadError:
-    """The cause that an exception's type tells. Both backends' request errors are OSErrors."""
+    """The cause that an exception's type tells, when a plain request found nothing wrong.
+
+    Both backends' request errors are OSErrors. YFTzMissingError is no sign of an unknown ticker, which the
+    plain request would have told: it stands for an answer without an exchange's time zone.
+    """
     # curl's advice to read its manual is no help here.
     detail = (
         str(error).partition(" See https://curl")[0].removeprefix("Failed to perform, ")
         or type(error).__name__
     )
-    if type(error).__name__ == "YFTzMissingError":
-        return DownloadError(Cause.UNKNOWN_TICKER, detail)
     if type(error).__name__ == "YFPricesMissingError":
         return DownloadError(Cause.NO_PRICES, detail)
     if type(error).__name__ in ("CertificateVerifyError", "SSLError"):

@@ -204,7 +204,7 @@ def history(monkeypatch: pytest.MonkeyPatch) -> Callable[[object], None]:
         (ValueError("Expecting value"), 503, "<html>", Cause.SERVER),
         (YFTzMissingError("^GSPC"), 404, ABSENT, Cause.UNKNOWN_TICKER),
         (YFPricesMissingError("^GSPC", ""), 200, ABSENT, Cause.UNKNOWN_TICKER),
-        (YFTzMissingError("^GSPC"), 200, FINE, Cause.UNKNOWN_TICKER),
+        (YFTzMissingError("^GSPC"), 200, FINE, Cause.BAD_ANSWER),
         (YFPricesMissingError("^GSPC", "(1d 2020)"), 200, FINE, Cause.NO_PRICES),
         (json.JSONDecodeError("Expecting value", "<", 0), 200, FINE, Cause.BAD_ANSWER),
         (KeyError("quote"), 200, FINE, Cause.BAD_ANSWER),

@@ -7,15 +7,14 @@ import importlib.util
 import re
 import runpy
 import shlex
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 
 import tyro
 
 from core.cli import parse
+from tests.script_modules import script_module
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
@@ -113,20 +112,9 @@ def _script(words: list[str]) -> None:
         assert importlib.util.find_spec(words[1].partition(".")[0]), words
         return
     assert (ROOT / words[0]).is_file(), words[0]
-    script = _module(ROOT / words[0])
+    script = script_module(ROOT / words[0])
     asked = getattr(script, "Args", None) or script.Game
     _parsed(lambda: tyro.cli(asked, args=words[1:]), f"python {' '.join(words)}")
-
-
-def _module(path: Path) -> ModuleType:
-    name = f"page_{path.stem}"
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, path)
-        assert spec is not None
-        assert spec.loader is not None
-        sys.modules[name] = module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    return sys.modules[name]
 
 
 def _make(words: list[str]) -> None:

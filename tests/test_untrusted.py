@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import ast
 import csv
-import importlib.util
-import sys
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -17,6 +15,7 @@ import tyro
 from core.lab.registry import domains, root
 from core.lab.terminal import guarded
 from tests import tally
+from tests.script_modules import script_module
 
 MODULES = (
     "pickle",
@@ -178,12 +177,7 @@ def test_tickers_are_text_in_the_tearsheet_and_its_figures(tmp_path: Path) -> No
         rows = csv.writer(file)
         rows.writerow(["date", *NAMED])
         rows.writerows([str(d), *map(float, row)] for d, row in zip(days, close, strict=True))
-    spec = importlib.util.spec_from_file_location("untrusted_finance", root() / "scripts" / "finance.py")
-    assert spec is not None
-    assert spec.loader is not None
-    script = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = script
-    spec.loader.exec_module(script)
+    script = script_module(root() / "scripts" / "finance.py")
     arguments = tyro.cli(
         script.Args,
         args=[

@@ -7,11 +7,11 @@ from matplotlib.axes import Axes
 
 from core.lab import figures
 from core.lab.experiment import Array, Payload
+from core.lab.figures.style import INK
 from core.lab.films import Film
 from core.lab.study import Results
 from finance.moments import TRADING_DAYS
 
-INK = "#222222"
 _HELD = 0.05
 """Companies that never have more than this weight share one colour."""
 _OTHERS = "#b5b5b5"

@@ -3,7 +3,6 @@ what is wrong, where, and what to do; no traceback, and nothing computed first."
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import sys
 from collections.abc import Callable
@@ -43,6 +42,7 @@ from finance.yahoo import Yahoo
 from games.own import game_from, game_of
 from rl.agents import load
 from tests.lab import bowls
+from tests.script_modules import script_module
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -354,16 +354,8 @@ def test_vhat(argv: tuple[str, ...], word: str, capsys: pytest.CaptureFixture[st
 @pytest.fixture(scope="module")
 def scripts() -> dict[str, ModuleType]:
     """The scripts as modules."""
-    found = {}
-    for name in ("reproduce", "rl", "games", "finance"):
-        spec = importlib.util.spec_from_file_location(f"bad_{name}", ROOT / "scripts" / f"{name}.py")
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[spec.name] = module
-        spec.loader.exec_module(module)
-        found[name] = module
-    return found
+    names = ("reproduce", "rl", "games", "finance")
+    return {name: script_module(ROOT / "scripts" / f"{name}.py") for name in names}
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import os
 import re
 import subprocess
@@ -16,6 +15,7 @@ import pandas as pd
 import pytest
 
 from core.lab.terminal import guarded
+from tests.script_modules import script_module
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "finance.py"
 
@@ -23,13 +23,7 @@ SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "finance.py"
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
     """The script as a module: most of what it says needs no process of its own."""
-    spec = importlib.util.spec_from_file_location("finance_script", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where its dataclasses look up their annotations
-    spec.loader.exec_module(module)
-    return module
+    return script_module(SCRIPT)
 
 
 def process(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -1,7 +1,5 @@
 """The benchmark of games compares like with like, and says so where it cannot."""
 
-import importlib.util
-import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -13,6 +11,7 @@ from core.lab.random import Keys
 from core.lab.run import Recording
 from core.lab.train import Block, train
 from games.gan import mixture_gan
+from tests.script_modules import script_module
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "bench" / "gan_throughput.py"
 
@@ -20,13 +19,7 @@ SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "bench" / "gan_throug
 @pytest.fixture(scope="module")
 def bench() -> ModuleType:
     """The script as a module."""
-    spec = importlib.util.spec_from_file_location("gan_throughput", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return script_module(SCRIPT)
 
 
 @pytest.mark.parametrize("name", ["xy", "xy, alternating", "10 x 10", "10 x 10, consensus"])

@@ -1,8 +1,6 @@
 """The games script: every game runs to a figure and a table with its theory, and errors are a line."""
 
-import importlib.util
 import re
-import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,6 +10,7 @@ import tyro
 
 from core.lab.terminal import guarded
 from games.rates import KNOWN
+from tests.script_modules import script_module
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "games.py"
 
@@ -19,13 +18,7 @@ SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "games.py"
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
     """The script as a module: what it says needs no process of its own."""
-    spec = importlib.util.spec_from_file_location("games_script", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where its dataclasses look up their annotations
-    spec.loader.exec_module(module)
-    return module
+    return script_module(SCRIPT)
 
 
 @pytest.fixture

@@ -1,7 +1,5 @@
 """scripts/rl.py at a terminal: a run ends with a table, a figure, a file, a film; bad input is one line."""
 
-import importlib.util
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,18 +7,14 @@ import pytest
 from PIL import Image
 
 from core.lab.errors import VhatError
+from tests.script_modules import script_module
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "rl.py"
 
 
 @pytest.fixture(scope="module")
 def script():
-    spec = importlib.util.spec_from_file_location("rl_script", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["rl_script"] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules["rl_script"]
+    return script_module(SCRIPT)
 
 
 def small(script, tmp_path, **settings):

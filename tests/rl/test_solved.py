@@ -1,23 +1,18 @@
 """CartPole-v1 is solved: Adam, leave-one-out baseline, at most 90,000 environment steps."""
 
-import importlib.util
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+from tests.script_modules import script_module
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "bench" / "rl_solved.py"
 
 
 @pytest.fixture(scope="module")
 def script():
-    spec = importlib.util.spec_from_file_location("rl_solved", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["rl_solved"] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules["rl_solved"]
+    return script_module(SCRIPT)
 
 
 def test_cartpole_is_solved_within_the_budget_on_at_least_95_percent_of_50_seeds(script):

@@ -22,7 +22,8 @@ from core.lab.problem import Field, Problem, players_of
 from core.lab.random import Keys
 from core.lab.run import Recording, Run
 from core.lab.variant import Variant
-from core.optim.play import PlayState
+from core.optim.ops import IN_PLACE, Ops, Prepared
+from core.optim.play import Moves, PlayState
 from core.optim.projection import projection_of
 
 __all__ = ["Block", "Recording", "Run", "train"]
@@ -58,10 +59,28 @@ class _Member:
         self.lr = tuned.pop("lr")
         self.hyper: dict[str, Any] = {**variant.hyper, **tuned}
         self.shares = self.play.shares_sample
+        self.ops: Ops = IN_PLACE
+        if params.dtype in (torch.float32, torch.float64) and "state_dtype" not in self.hyper:
+            self.ops = Prepared(params)
+        self._moves: Moves | None = None
+        self._own = params, params if len(keys) == len(self.keys) else params[self.rows]
         self.state: PlayState = self.play.init(params[self.rows], self.rule, self.hyper, self.players)
 
-    def rate(self, step: int) -> float | Tensor:
-        return self.lr if self.schedule is None else self.lr * self.schedule(step)
+    def own(self, params: Tensor) -> Tensor:
+        """The member's rows of the batch."""
+        if params is not self._own[0]:
+            self._own = params, params[self.rows]
+        return self._own[1]
+
+    def moves(self, step: int) -> Moves:
+        """How the players move at this step: always alike, but for a schedule."""
+        if self._moves is not None:
+            return self._moves
+        lr = self.lr if self.schedule is None else self.lr * self.schedule(step)
+        moves = Moves(self.rule, lr, self.hyper, self.players, self.project, ops=self.ops)
+        if self.schedule is None:
+            self._moves = moves
+        return moves
 
 
 class _Recorder:
@@ -136,7 +155,7 @@ def _play(member: _Member, problem: Problem, params: Tensor, step: int, shared: 
     """Move the rows of one member, in place. `shared` is the whole batch's field on the step's sample, if it
     was evaluated: it serves until the member has moved."""
     rows = member.rows
-    own = params[rows]
+    own = member.own(params)
     unmoved = own._version
 
     def sample(at: Tensor, draw: int) -> Tensor:
@@ -145,16 +164,8 @@ def _play(member: _Member, problem: Problem, params: Tensor, step: int, shared: 
         keys = member.keys if draw == 0 else member.keys.fold(f"draw {draw}")
         return _sample(problem, at, keys, step).values
 
-    moved, member.state = member.play.step(
-        own,
-        sample,
-        member.state,
-        member.rule,
-        lr=member.rate(step),
-        hyper=member.hyper,
-        players=member.players,
-        project=member.project,
-    )
+    with torch.set_grad_enabled(False):
+        moved, member.state = member.play.turn(own, sample, member.state, member.moves(step))
     if moved is not own:
         params[rows] = moved
 

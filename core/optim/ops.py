@@ -164,6 +164,9 @@ class Prepared(InPlace):
     def shift(self, x: Tensor, a: Scalar) -> Tensor:
         return x.add_(self._constant(a))
 
+    def lerp(self, x: Tensor, y: Tensor, weight: Scalar) -> Tensor:
+        return x.lerp_(y, self._constant(weight))
+
 
 PURE = Pure()
 IN_PLACE = InPlace()

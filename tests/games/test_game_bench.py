@@ -44,8 +44,8 @@ def test_goals_are_among_the_cases(bench: ModuleType) -> None:
     args = bench.Args()
     assert {case for case, _ in bench.GOALS} <= set(args.gans)
     assert {r for _, r in bench.GOALS} <= set(args.replicas)
-    assert set(bench.LINEAR_GOALS) <= set(args.linear_replicas)
-    assert set(args.linear) <= set(bench.LINEAR)
+    assert set(bench.LINEAR_GOALS) <= set(args.linear) <= set(bench.LINEAR)
+    assert {r for goals in bench.LINEAR_GOALS.values() for r in goals} <= set(args.linear_replicas)
 
 
 @pytest.mark.parametrize("case", ["16", "16/x", "0/64", "16/64/2"])

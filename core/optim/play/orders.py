@@ -60,10 +60,11 @@ class Alternating(PlayScheme):
     ) -> tuple[Tensor, PlayState]:
         """An evaluation on the step's sample and a move, player by player."""
         after: list[Any] = []
+        one_counter = self.counters == "shared"
         steps = state.players[-1].step
         for number, own in enumerate(state.players):
-            before = own._replace(step=steps) if self.counters == "shared" else own
+            before = own._replace(step=steps) if one_counter else own
             params, own_after = moves.one(number, params, field(params, 0), before)
             after.append(own_after)
             steps = own_after.step
-        return params, state._replace(players=tuple(after))
+        return params, PlayState(tuple(after), state.previous, state.inner, state.rounds)

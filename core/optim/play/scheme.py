@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from core.optim.ops import IN_PLACE, Ops
 from core.optim.projection import Project
 from core.optim.rule import Rule
 from core.optim.scalars import Scalar
@@ -45,9 +46,11 @@ class PlayState(NamedTuple):
     rounds: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass
 class Moves:
     """How a player moves: everything about a round that is not the scheme's business.
+
+    Not frozen, since that triples the cost of making one, which a schedule asks for at each round.
 
     Attributes:
         rule, lr, hyper: the update rule and its settings.
@@ -56,6 +59,7 @@ class Moves:
         rates: factors of `lr`, one a player; None for one and all.
         in_place: step parameters and states where they are, with gradients switched off; otherwise in new
             memory, differentiably.
+        ops: the arithmetic in place.
     """
 
     rule: Rule
@@ -65,6 +69,13 @@ class Moves:
     project: Project | None = None
     rates: tuple[float, ...] | None = None
     in_place: bool = True
+    ops: Ops = IN_PLACE
+    _settings: dict[str, Any] = field(init=False, repr=False, compare=False)
+    _blocks: tuple[Tensor | None, list[Tensor]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        self._settings = {**self.rule.hyper, **self.hyper, "lr": self.lr}
+        self._blocks = None, []
 
     def all(self, params: Tensor, values: Tensor, states: tuple[Any, ...]) -> tuple[Tensor, tuple[Any, ...]]:
         """Each player's step along its block of the field `[R, D]`: parameters `[R, D]` and states
@@ -76,20 +87,20 @@ class Moves:
         if len(states) == 1:
             if self.rates is not None and len(self.rates) > 1:
                 raise ValueError(f"{len(self.rates)} rates for players that move as one")
-            params, own = self._step(ONE_PLAYER[0], self._rate(0), params, values, states[0])
+            params, own = self._step(None, self._rate(0), params, values, states[0])
             return self.feasible(params, (own,)), (own,)
         after: list[Any] = []
         for number, state in enumerate(states):
-            params, own = self._step(self.players[number], self._rate(number), params, values, state)
+            params, own = self._step(number, self._rate(number), params, values, state)
             after.append(own)
         return self.feasible(params, tuple(after)), tuple(after)
 
     def one(self, number: int, params: Tensor, values: Tensor, own: Any) -> tuple[Tensor, Any]:
         """The step of one player: all parameters `[R, D]`, and its state, afterwards."""
-        block = self.players[number]
-        params, own = self._step(block, self._rate(number), params, values, own)
+        params, own = self._step(number, self._rate(number), params, values, own)
         if self.project is None:
             return params, own
+        block = self.players[number]
 
         def metric() -> Tensor | None:
             diagonal = self.rule.metric_at(own, **self.hyper)
@@ -127,15 +138,27 @@ class Moves:
     def _rate(self, number: int) -> Scalar:
         return self.lr if self.rates is None else self.lr * self.rates[number]
 
-    def _step(self, block: slice, lr: Scalar, params: Tensor, values: Tensor, own: Any) -> tuple[Tensor, Any]:
+    def _step(
+        self, number: int | None, lr: Scalar, params: Tensor, values: Tensor, own: Any
+    ) -> tuple[Tensor, Any]:
+        """One player's step; of all coordinates at once where `number` is None."""
+        block = ONE_PLAYER[0] if number is None else self.players[number]
         if self.in_place:
-            settings = {**self.rule.hyper, **self.hyper, "lr": lr}
-            if block == ONE_PLAYER[0]:
-                return params, self.rule.advance(params, values, own, settings)
-            return params, self.rule.advance(params[:, block], values[:, block], own, settings)
+            settings = self._settings if lr is self.lr else {**self._settings, "lr": lr}
+            if number is None:
+                return params, self.rule.advance(params, values, own, settings, self.ops)
+            return params, self.rule.advance(
+                self._block(number, params), values[:, block], own, settings, self.ops
+            )
         moved, own = self.rule.step(params[:, block], values[:, block], own, lr=lr, **self.hyper)
         start, stop, _ = block.indices(params.shape[1])
         return torch.cat([params[:, :start], moved, params[:, stop:]], dim=1), own
+
+    def _block(self, number: int, params: Tensor) -> Tensor:
+        """A player's view of the parameters, which are the same tensor round after round."""
+        if params is not self._blocks[0]:
+            self._blocks = params, [params[:, block] for block in self.players]
+        return self._blocks[1][number]
 
 
 class PlayScheme(ABC):

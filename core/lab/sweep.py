@@ -8,113 +8,23 @@ randomness.
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-import torch
 
-from core.lab.errors import VhatError, nearest
+from core.lab.errors import VhatError
 from core.lab.experiment import Array, Lookup, Outlook, Payload, Shard, Spec, seed_blocks
-from core.lab.problem import Problem
+from core.lab.objective import Objective, Regime
+from core.lab.packing import blocks_of, split
 from core.lab.random import Keys
 from core.lab.stats import centre
-from core.lab.train import Block, Recording, Run, train
+from core.lab.train import Recording, Run, train
 from core.lab.variant import Grid, Setting, Variant
 
-
-@dataclass(frozen=True)
-class Regime:
-    """A setting in which the claim is judged separately: a problem with its parameters.
-
-    Attributes:
-        name: as shown.
-        problem: called with `settings` and `device=`; a module-level function or class.
-        settings: plain JSON data.
-        note: one phrase for the reader.
-    """
-
-    name: str
-    problem: Callable[..., Problem]
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    note: str = ""
-
-    def build(self, device: str) -> Problem:
-        """The problem on a device."""
-        return self.problem(**self.settings, device=device)
-
-    def describe(self) -> dict[str, object]:
-        """All that determines it, as plain data."""
-        module = inspect.getmodule(self.problem)
-        qualified = (
-            f"{module.__name__ if module else ''}.{getattr(self.problem, '__qualname__', self.problem)}"
-        )
-        return {"problem": qualified, "settings": dict(self.settings)}
-
-
-@dataclass(frozen=True)
-class Objective:
-    """What a learning rate is chosen by, and what is compared.
-
-    Attributes:
-        measure: the name of a measure of the problem (or `field/<name>` for a by-product of the field).
-        at: its `final` value, its `mean` over the recorded steps (after the first), or `hit`: the first step
-            at which it has reached `threshold`.
-        threshold: for `hit`; reached means <= (>= where higher is better). Then the measure is watched at
-            each step.
-        higher: True where more is better.
-        across: how seeds are put together when settings are ranked: `iqm`, `median` or `mean`.
-        label: as shown on axes and in tables, with its unit.
-
-    Raises:
-        ValueError: for a threshold without a hit or a hit without one, or another word in `at` or `across`.
-    """
-
-    measure: str
-    at: Literal["final", "mean", "hit"] = "final"
-    threshold: float | None = None
-    higher: bool = False
-    across: Literal["iqm", "median", "mean"] = "iqm"
-    label: str = ""
-
-    def __post_init__(self) -> None:
-        if (self.at == "hit") != (self.threshold is not None):
-            raise ValueError("an objective has a threshold if and only if it is judged at its hit")
-        if self.at not in ("final", "mean", "hit") or self.across not in ("iqm", "median", "mean"):
-            raise ValueError(
-                "an objective is taken at 'final', 'mean' or 'hit', across seeds by 'iqm', 'median' or "
-                f"'mean'; got {self.at!r} and {self.across!r}"
-            )
-
-    def _curve(self, run: Run) -> Array:
-        if self.measure not in run.curves:
-            raise VhatError(f"the objective asks for an {nearest(self.measure, run.curves, kind='measure')}")
-        return run.curves[self.measure].astype(np.float64)
-
-    def values(self, run: Run) -> Array:
-        """float64 `[R]` in the objective's own unit; a replica that diverged or never hit is the worst:
-        +-inf."""
-        if self.at == "hit":
-            hit = run.hits[self.measure].astype(np.float64)
-            return np.where((hit < 0) | (run.diverged_at >= 0), np.inf, hit)
-        curve = self._curve(run)
-        value = curve[:, -1] if self.at == "final" else curve[:, 1:].mean(axis=1)
-        worst = -np.inf if self.higher else np.inf
-        return np.where((run.diverged_at >= 0) | np.isnan(value), worst, value)
-
-    def losses(self, run: Run) -> Array:
-        """`values` `[R]`, signed so that lower is better (a hit already is)."""
-        return -self.values(run) if self.higher and self.at != "hit" else self.values(run)
-
-    def rank(self, run: Run) -> tuple[float, float, float]:
-        """What settings are sorted by: the centre of the losses, the share of failures, the final measure."""
-        losses = self.losses(run)
-        final = self._curve(run)[:, -1]
-        final = np.where(np.isnan(final), np.inf, -final if self.higher else final)
-        return centre(losses, self.across), float(np.isinf(losses).mean()), float(np.median(final))
+__all__ = ["Objective", "Regime", "Sweep", "SweepResult", "Tuned"]
 
 
 @dataclass(frozen=True)
@@ -126,14 +36,15 @@ class Tuned:
         settings: all that were tried, in the order of the grid.
         scores: the centre of the objective of each, in its own unit, on the tuning seeds.
         losses: `[settings, tuning seeds]`, the objective of each replica, in its own unit.
-        edge: True where the best learning rate still lies on the edge of the widest grid allowed.
+        edge: the names of its settings that lie on the edge of all values tried, `lr` after all widening; not
+            those beyond which the rule allows nothing.
     """
 
     best: Setting
     settings: tuple[Setting, ...]
     scores: Array
     losses: Array
-    edge: bool
+    edge: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -229,7 +140,7 @@ class Sweep:
             payloads = [stored(spec) for spec in specs]
             if any(p is None for p in payloads):
                 return [s for s, p in zip(specs, payloads, strict=True) if p is None], {}
-            for name, setting, run in _split(specs[0], [p for p in payloads if p is not None]):
+            for name, setting, run in split(specs[0], [p for p in payloads if p is not None]):
                 seen[name].append((setting, run))
             fresh = {v.name: () for v in self.variants}
             for v in self.variants:
@@ -241,20 +152,19 @@ class Sweep:
                     fresh[v.name] = tuple(s for s in v.settings(wider) if s["lr"] not in values)
             if not any(fresh.values()):
                 break
-        return [], {v.name: self._tuned(seen[v.name], grids[v.name]) for v in self.variants}
+        return [], {v.name: self._tuned(v, seen[v.name]) for v in self.variants}
 
     def _best(self, seen: list[tuple[Setting, Run]]) -> Setting:
         """The best setting; among equals the smallest learning rate."""
         return min(seen, key=lambda pair: (*self.objective.rank(pair[1]), pair[0]["lr"]))[0]
 
-    def _tuned(self, seen: list[tuple[Setting, Run]], grid: Grid) -> Tuned:
+    def _tuned(self, variant: Variant, seen: list[tuple[Setting, Run]]) -> Tuned:
         seen = sorted(seen, key=lambda pair: tuple(pair[0].values()))
         values = np.stack([self.objective.values(run) for _, run in seen])
         sign = -1.0 if self.objective.higher and self.objective.at != "hit" else 1.0
         scores = np.array([sign * centre(sign * v, self.objective.across) for v in values])
-        best = self._best(seen)
-        ends = (grid.values()[0], grid.values()[-1])
-        return Tuned(best, tuple(s for s, _ in seen), scores, values, best["lr"] in ends)
+        best, settings = self._best(seen), tuple(s for s, _ in seen)
+        return Tuned(best, settings, scores, values, variant.on_edge(best, settings))
 
     def pending(self, stored: Lookup) -> list[Shard]:
         """The shards of the next stage that are not stored, over all regimes."""
@@ -307,7 +217,7 @@ class Sweep:
         )
         run = train(
             problem,
-            _blocks(spec["rows"], variants, spec["seeds"], device),
+            blocks_of(spec["rows"], variants, spec["seeds"], device),
             keys,
             steps=self.steps,
             recording=self._recording(spec["stage"]),
@@ -332,47 +242,9 @@ class Sweep:
                 raise VhatError(
                     f"{self.study}: a shard of {regime.name!r} is not stored; run the study first"
                 )
-            for name, _, run in _split(specs[0], payloads):
+            for name, _, run in split(specs[0], payloads):
                 tuned[regime.name, name], runs[regime.name, name] = by_name[name], run
         return SweepResult(self, tuned, runs)
-
-
-def _blocks(
-    rows: list[dict[str, Any]], variants: Mapping[str, Variant], seeds: int, device: str
-) -> list[Block]:
-    """One block a variant: its settings, setting by setting over the seeds; neighbouring rows of a variant
-    join."""
-    blocks: list[Block] = []
-    start = 0
-    while start < len(rows):
-        name = rows[start]["variant"]
-        stop = start
-        while stop < len(rows) and rows[stop]["variant"] == name:
-            stop += 1
-        settings = [row["setting"] for row in rows[start:stop]]
-        hyper = {
-            key: torch.tensor(
-                [s[key] for s in settings], dtype=torch.float64, device=device
-            ).repeat_interleave(seeds)
-            for key in settings[0]
-        }
-        blocks.append(Block(variants[name], slice(start * seeds, stop * seeds), hyper))
-        start = stop
-    return blocks
-
-
-def _split(spec: Spec, payloads: list[Payload]) -> list[tuple[str, Setting, Run]]:
-    """The shards of one stage, cut by row of the spec and joined over their blocks of seeds."""
-    runs = [Run.from_arrays(p) for p in payloads]
-    counts = [len(run.diverged_at) // len(spec["rows"]) for run in runs]
-    return [
-        (
-            row["variant"],
-            row["setting"],
-            Run.join([run.rows(slice(i * n, (i + 1) * n)) for run, n in zip(runs, counts, strict=True)]),
-        )
-        for i, row in enumerate(spec["rows"])
-    ]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import numpy as np
 
 from core.lab import stats
 from core.lab.study import Table
-from core.lab.sweep import SweepResult
+from core.lab.sweep import SweepResult, Tuned
 from core.lab.verdict import Finding
 
 _CENTRES = {"iqm": "interquartile mean", "median": "median", "mean": "mean"}
@@ -36,6 +36,11 @@ def setting_text(setting: dict[str, float] | object) -> str:
     return ", ".join(f"{key} {number(value, 4)}" for key, value in setting.items())
 
 
+def tuned_text(tuned: Tuned) -> str:
+    """`lr 0.01, momentum 0.95 (edge: momentum)`: the chosen setting, and what lies on an edge."""
+    return setting_text(tuned.best) + (f" (edge: {', '.join(tuned.edge)})" if tuned.edge else "")
+
+
 def sweep_table(result: SweepResult, regime: str) -> Table:
     """How each variant did in a regime: tuned setting, objective with interval, failures; and against the
     first variant the chance to beat it and the p-value of their paired difference, adjusted for all rows."""
@@ -52,7 +57,7 @@ def sweep_table(result: SweepResult, regime: str) -> Table:
         rows.append(
             (
                 name,
-                setting_text(tuned.best) + (" (edge of grid)" if tuned.edge else ""),
+                tuned_text(tuned),
                 with_interval(stats.interval(result.values(regime, name), objective.across)),
                 with_interval(stats.proportion(np.isinf(losses[name])), 2),
                 "" if name == first else with_interval(chance, 2),
@@ -60,11 +65,12 @@ def sweep_table(result: SweepResult, regime: str) -> Table:
             )
         )
     label = objective.label or objective.measure
+    failed = "share diverged or never there" if objective.at == "hit" else "share diverged"
     return Table(
         f"{regime}, {label}: {_CENTRES[objective.across]} over {result.sweep.reporting_seeds} fresh seeds "
         f"with 95% bootstrap intervals; tuned on {result.sweep.tuning_seeds} others. p: of the paired "
         f"difference from {first}, by sign flips, with the false discovery rate controlled over all rows.",
-        ("variant", "tuned setting", label, "share failed", f"P(better than {first})", "p"),
+        ("variant", "tuned setting", label, failed, f"P(better than {first})", "p"),
         tuple(rows),
     )
 

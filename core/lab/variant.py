@@ -6,7 +6,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -144,6 +144,30 @@ class Variant:
             dict(zip(names, point, strict=True))
             for point in itertools.product(grid.values(), *self.tune.values())
         )
+
+    def on_edge(self, chosen: Setting, tried: Sequence[Setting]) -> tuple[str, ...]:
+        """The names of settings whose chosen value is the least or the largest that was tried.
+
+        Not those of which one value was given, and not where the rule allows no value beyond: a decay of 0 is
+        the end of its range, not the edge of a grid.
+        """
+        found = []
+        for name, value in chosen.items():
+            values = {s[name] for s in tried}
+            given = name == "lr" or len(values) > 1
+            ends = [(min(values), -math.inf), (max(values), math.inf)]
+            if given and any(value == end and self._allows(chosen, name, beyond) for end, beyond in ends):
+                found.append(name)
+        return tuple(found)
+
+    def _allows(self, chosen: Setting, name: str, beyond: float) -> bool:
+        """Whether the rule takes a value of this setting a hair nearer to `beyond`."""
+        try:
+            moved = {**chosen, name: math.nextafter(chosen[name], beyond)}
+            self.update_rule.validate(lr=moved.pop("lr"), **{**self.hyper, **moved})
+        except ValueError:
+            return False
+        return True
 
     def describe(self) -> dict[str, object]:
         """All that determines its results, as plain data: part of the address of stored results."""

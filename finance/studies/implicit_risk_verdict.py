@@ -6,7 +6,7 @@ import numpy as np
 
 from core.lab import stats
 from core.lab.study import Results, Table
-from core.lab.tables import number, setting_text, with_interval
+from core.lab.tables import number, tuned_text, with_interval
 from core.lab.verdict import Finding, Outcome, Verdict, finding, verdict
 from finance.studies.implicit_risk_settings import (
     ADAM,
@@ -186,7 +186,7 @@ def _caution_table(results: Results) -> Table:
                 (
                     regime,
                     name,
-                    setting_text(tuned.best) + (" (edge of grid)" if tuned.edge else ""),
+                    tuned_text(tuned),
                     with_interval(stats.interval(sweep.values(regime, name)), 2),
                     with_interval(stats.interval(100 * end["volatility"])),
                     with_interval(stats.interval(end["assets"]), 2),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from core.lab import stats
 from core.lab.study import Results, Table
-from core.lab.tables import setting_text, with_interval
+from core.lab.tables import tuned_text, with_interval
 from core.lab.verdict import Finding, Outcome, Verdict, finding, verdict
 from finance.studies.mean_variance_settings import (
     LONG_ONLY,
@@ -129,7 +129,6 @@ def _tuned_table(results: Results) -> Table:
         for rule in RULES:
             name = better_schedule(results, regime, rule)
             tuned = sweep.tuned[regime, name]
-            edge = " (edge of grid)" if tuned.edge else ""
-            row.append(f"{setting_text(tuned.best)}{name.removeprefix(rule)}{edge}")
+            row.append(f"{tuned_text(tuned)}{name.removeprefix(rule)}")
         rows.append(tuple(row))
     return Table("Learning rates and schedules chosen on tuning seeds.", ("setting", *RULES), tuple(rows))

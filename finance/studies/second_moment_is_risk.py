@@ -12,7 +12,7 @@ from core.lab.random import Keys
 from core.lab.run import Recording
 from core.lab.study import FigureSpec, Plan, Results, Study, Table
 from core.lab.sweep import Objective, Sweep
-from core.lab.tables import number, setting_text, with_interval
+from core.lab.tables import number, tuned_text, with_interval
 from core.lab.variant import Grid, Variant
 from finance.correlates import permutation_band, rank_agreement
 from finance.embedded import CLEAN_FROM
@@ -115,7 +115,7 @@ def _gap_table(results: Results) -> Table:
         row = [regime]
         for name in sweep.variants:
             tuned = sweep.tuned[regime, name]
-            row.append(setting_text(tuned.best) + (" (edge of grid)" if tuned.edge else ""))
+            row.append(tuned_text(tuned))
             row.append(with_interval(stats.interval(sweep.values(regime, name)), 2))
         rows.append(tuple(row))
     return Table(

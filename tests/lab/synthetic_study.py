@@ -54,7 +54,13 @@ def tuned_of(seed: int, grid: Grid, *, edge: bool) -> Tuned:
     if not edge:
         losses[-1], scores[-1] = np.inf, np.inf
     best = int(np.argmin(scores))
-    return Tuned({"lr": rates[best]}, tuple({"lr": lr} for lr in grid.values()), scores, losses, edge)
+    return Tuned(
+        {"lr": rates[best]},
+        tuple({"lr": lr} for lr in grid.values()),
+        scores,
+        losses,
+        ("lr",) if edge else (),
+    )
 
 
 def sweep_result() -> SweepResult:

@@ -222,7 +222,7 @@ def test_the_learning_rate_curve_marks_what_was_chosen() -> None:
     chosen = [float(np.ravel(x.get_xdata())[0]) for x in rings]
     assert chosen == [result.tuned[regime, v].best["lr"] for v in result.variants]
     squares = [x for x in axes.lines if x.get_markersize() == 15]
-    assert len(squares) == sum(result.tuned[regime, v].edge for v in result.variants) == 1
+    assert len(squares) == sum(bool(result.tuned[regime, v].edge) for v in result.variants) == 1
     # The largest rate diverged for the others: no point of theirs is drawn there, a cross on the edge is.
     lost = [x for x in axes.lines if x.get_marker() == "x"]
     assert len(lost) == len(result.variants) - 1

@@ -21,6 +21,7 @@ from core.lab.run import Recording, Run
 from core.lab.stats import centre
 from core.lab.store import canonical
 from core.lab.sweep import Objective, Regime, Sweep, SweepResult
+from core.lab.tables import sweep_table
 from core.lab.train import Block, train
 from core.lab.variant import Grid, Variant
 from tests.lab.bowls import Bowl
@@ -129,9 +130,41 @@ def test_a_best_point_on_the_edge_widens_the_grid_until_it_is_inside(optimum: fl
 def test_an_edge_that_cannot_be_widened_further_is_flagged(sign: float, end: float) -> None:
     result, done = finish(answered(lambda x: sign * x.log10(), grid=Grid(-4, 2, 1), widen=1))
     tuned = result.tuned["one", "SGD"]
-    assert tuned.edge
+    assert tuned.edge == ("lr",)
     assert tuned.best["lr"] == pytest.approx(end)
     assert len({canonical(s) for s in done}) == len(done) == 3
+
+
+@pytest.mark.parametrize(
+    ("momenta", "best", "edge"),
+    [
+        ((0.1, 0.5, 0.7), 0.7, ("momentum",)),
+        ((0.5, 0.7, 0.9), 0.5, ("momentum",)),
+        ((0.3, 0.6, 0.9), 0.6, ()),
+        ((0.6,), 0.6, ()),
+    ],
+)
+def test_every_tuned_setting_on_an_edge_is_named_in_the_table_too(
+    momenta: tuple[float, ...], best: float, edge: tuple[str, ...]
+) -> None:
+    """Two steps of the field -1 lead to lr (2 + momentum), so the answer chooses both."""
+    goal = {0.7: 2.9, 0.5: 2.1, 0.6: 2.6}[best]
+    momentum = Variant("Momentum", "momentum", tune={"momentum": momenta}, lr=Grid(-1, 1))
+    more = {"variants": (momentum,), "steps": 2, "widen": 0}
+    result, _ = finish(answered(lambda x: (x - goal) ** 2, **more))
+    tuned = result.tuned["one", "Momentum"]
+    assert tuned.best == {"lr": 1.0, "momentum": best}
+    assert tuned.edge == edge
+    shown = sweep_table(result, "one").rows[0][1]
+    assert shown == f"lr 1, momentum {best:g}" + (f" (edge: {edge[0]})" if edge else "")
+
+
+def test_the_end_of_what_a_rule_allows_is_no_edge_of_a_grid() -> None:
+    decayed = Variant("AdamW", "adamw", tune={"weight_decay": (0.0, 0.1, 1.0), "beta1": (0.0, 0.9)})
+    tried = decayed.settings(Grid(-1, 1))
+    assert decayed.on_edge({"lr": 1.0, "weight_decay": 0.0, "beta1": 0.9}, tried) == ("beta1",)
+    assert decayed.on_edge({"lr": 1.0, "weight_decay": 1.0, "beta1": 0.9}, tried) == ("weight_decay", "beta1")
+    assert decayed.on_edge({"lr": 0.316228, "weight_decay": 0.1, "beta1": 0.9}, tried) == ("lr", "beta1")
 
 
 def test_higher_is_better_where_it_is_said() -> None:

@@ -175,7 +175,7 @@ def _one_lr_curve(axes: Axes, tuned: Tuned, name: str, how: Centre, *, higher: b
                 "zorder": 5,
             }
             axes.plot(x[chosen], centre[chosen], marker="o", markersize=11, mew=1.6, **ring)
-            if tuned.edge:
+            if "lr" in tuned.edge:
                 axes.plot(x[chosen], centre[chosen], marker="s", markersize=15, mew=1.2, **ring)
 
 

@@ -35,7 +35,8 @@ def _sweep_variants(name: str, result: SweepResult) -> Table:
     return Table(
         f"{name}: {sweep.steps} steps a replica; tuned for {objective.label or objective.measure}, "
         f"{objective.across} over {sweep.tuning_seeds} seeds; then run on {sweep.reporting_seeds} others. "
-        "In brackets: learning rates tried; where the best lay on the edge, the grid was widened.",
+        "In brackets: learning rates tried; where the best lay on the edge, the grid was widened; what "
+        "lies on the edge of all that was tried is named.",
         ("variant", "update rule", "play", *(f"tuned: {regime}" for regime in result.regimes), "role"),
         tuple(rows),
     )
@@ -54,7 +55,7 @@ def _play(variant: Variant) -> str:
 
 def _tuned(tuned: Tuned) -> str:
     rates = [setting["lr"] for setting in tuned.settings]
-    edge = ", on the edge of the widest grid" if tuned.edge else ""
+    edge = f", on the edge of its widest grid: {', '.join(tuned.edge)}" if tuned.edge else ""
     return f"{setting_text(tuned.best)} [{number(min(rates), 4)} to {number(max(rates), 4)}{edge}]"
 
 

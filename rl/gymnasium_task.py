@@ -51,6 +51,7 @@ class ScalarEpisodes:
         self._task = task
         self._envs = np.empty(seeds.shape, dtype=object)
         self._running = np.ones(seeds.shape, dtype=np.bool_)
+        self._held = True
         self.stepped = 0
         first = []
         for at, seed in np.ndenumerate(seeds):
@@ -72,13 +73,16 @@ class ScalarEpisodes:
         self.observations = observations
         self.stepped += int(self._running.sum())
         self._running &= ~(terminated | truncated)
-        if not self._running.any():
+        if self._held and not self._running.any():
+            # Once only: an environment that is idle twice over would serve two episodes at a time.
             self._task.give_back(self._envs)
+            self._held = False
         return rewards, terminated, truncated
 
     def keep(self, rows: Indices) -> None:
         """See `rl.episodes.Episodes`."""
-        self._task.give_back(np.delete(self._envs, rows, axis=0))
+        if self._held:
+            self._task.give_back(np.delete(self._envs, rows, axis=0))
         self._envs, self._running = self._envs[rows], self._running[rows]
         self.observations = self.observations[rows]
 

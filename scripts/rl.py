@@ -44,6 +44,20 @@ from rl.rollout import Batch
 TESTED = 32
 """Episodes on which a trained policy is put to the test."""
 
+USUAL_RATES = {
+    "sgd": 1e-3,
+    "momentum": 3e-4,
+    "nesterov": 3e-4,
+    "rmsprop": 1e-2,
+    "rmsprop_centered": 1e-2,
+    "signsgd": 1e-2,
+    "normalized_sgd": 0.1,
+    "adam_shuffled_v": 3e-4,
+}
+"""Where a rule's rate is not given: near the best of the studies on CartPole-v1. Their scales differ."""
+USUAL_RATE = 0.02
+"""Of Adam and its relatives."""
+
 
 @dataclass
 class Args:
@@ -53,13 +67,14 @@ class Args:
     """a Gymnasium task with discrete or box actions"""
     optimizer: str = "adam"
     """an update rule: adam, sgd, momentum, rmsprop, signsgd, normalized_sgd, ..."""
-    lr: float = 0.02
-    """learning rate"""
+    lr: float | None = None
+    """learning rate; default: one that suits the update rule on CartPole-v1"""
     baseline: str = "loo"
     """what is subtracted from returns: none, running (mean of earlier updates), loo (leave-one-out mean of
     the other episodes), value (function of state and time), optimal (constant), mean (biased)"""
     compare: tuple[str, ...] = ()
-    """several optimizers instead of one, each a name or name:rate, as in adam:0.02 sgd:0.003"""
+    """several optimizers instead of one, each a name or name:rate, as in adam:0.02 sgd:0.003; one without a
+    rate takes --lr if that is given, else one that suits it"""
     baselines: tuple[str, ...] = ()
     """several baselines instead of one; with --compare, every pair is run"""
     seeds: int = 20
@@ -164,7 +179,7 @@ def optimizers(args: Args) -> list[tuple[str, float]]:
         if name not in RULES:
             raise VhatError(nearest(name, RULES, kind="update rule"))
         try:
-            lr = float(rate) if colon else args.lr
+            lr = float(rate) if colon else usual_rate(name) if args.lr is None else args.lr
         except ValueError:
             raise VhatError(f"{word!r} should be an update rule and its rate, as in adam:0.02") from None
         try:
@@ -177,6 +192,24 @@ def optimizers(args: Args) -> list[tuple[str, float]]:
             raise VhatError(f"{name} with rate {lr:g} is compared with itself; give it once")
         chosen.append((name, lr))
     return chosen
+
+
+def usual_rate(rule: str) -> float:
+    """The rate of a rule for which none is given."""
+    return USUAL_RATES.get(rule, USUAL_RATE)
+
+
+def about_rates(args: Args) -> str:
+    """One line where rates were not chosen rule by rule; empty if they were."""
+    words = args.compare or (args.optimizer,)
+    open_rates = [word for word in words if ":" not in word]
+    if args.lr is None and open_rates:
+        return "Rates not given are near the best on CartPole-v1, not tuned for this run: give name:rate."
+    if len(open_rates) > 1:
+        return (
+            f"All rules without a rate of their own run at lr {args.lr:g}, which suits few: give name:rate."
+        )
+    return ""
 
 
 def check(args: Args) -> None:
@@ -321,6 +354,8 @@ def main(args: Args) -> None:
     tally = Tally()
     trained = train_all(args, tally)
     print(text_table(table(args, trained)))
+    if said := about_rates(args):
+        print(f"\n{said}")
     print(f"\n{tally}")
     for baseline in dict.fromkeys(one.baseline for one in trained):
         if biased := problem_of(args, baseline).biased:

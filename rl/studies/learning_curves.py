@@ -118,9 +118,10 @@ STUDY = Study(
         ),
         FigureSpec(
             "scores",
-            "Left: IQM of the score over the three tasks. Right: the probability that a run of Adam has a "
-            "higher score than a run of the other, mean over tasks. 95% stratified bootstrap intervals.",
-            "Two panels of dots with intervals.",
+            "Left: IQM of the score over the three tasks, with 95% stratified bootstrap intervals. Right: "
+            "task by task, the probability that a run of Adam has a higher score than a run of the other, "
+            "with 95% intervals for which both samples of seeds are resampled.",
+            "Four panels of dots with intervals.",
             draw_scores,
         ),
         FigureSpec(

@@ -78,25 +78,23 @@ def draw_profiles(results: Results) -> Figure:
 
 
 def draw_scores(results: Results) -> Figure:
-    """IQM of the score over all tasks, and the probability of improving on gradient descent."""
+    """IQM of the score over all tasks; and, task by task, the probability that a run of Adam beats a run of
+    another variant, both samples of seeds resampled.
+    """
     names = variants_of(results)
-    figure, (left, right) = figures.new_figure(columns=2, height=3.4, width=10.4)
+    figure, (left, *panels) = figures.new_figure(columns=1 + len(TASKS), height=3.6, width=10.8)
     strata = {name: [t.score(returns(results, t, name)) for t in TASKS] for name in names}
     figures.dots_with_intervals(left, names, [stats.interval(strata[name]) for name in names])
     figures.label(left, x="score, IQM over three tasks")
     others = [name for name in names if name != ADAM]
-    chances = [
-        stats.interval(
-            [
-                (adam[:, None] > other[None, :]).mean(axis=1) + 0.5 * (adam[:, None] == other).mean(axis=1)
-                for adam, other in zip(strata[ADAM], strata[name], strict=True)
-            ],
-            "mean",
-        )
-        for name in others
-    ]
-    figures.dots_with_intervals(right, others, chances, reference=0.5)
-    figures.label(right, x="probability that a run of Adam is better")
+    for number, (axes, task) in enumerate(zip(panels, TASKS, strict=True)):
+        chances = [
+            stats.probability_of_improvement(-strata[ADAM][number], -strata[name][number]) for name in others
+        ]
+        figures.dots_with_intervals(axes, others, chances, reference=0.5)
+        if number:
+            axes.set_yticklabels([])
+        figures.label(axes, x="P(a run of Adam is better)", title=task.id)
     return figure
 
 

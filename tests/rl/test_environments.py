@@ -2,7 +2,6 @@
 dropped.
 """
 
-import importlib.util
 import sys
 from dataclasses import replace
 
@@ -14,6 +13,8 @@ import torch
 from core.lab.conformance import check_problem
 from core.lab.errors import VhatError
 from core.lab.random import Keys
+from core.lab.train import Block, Recording, train
+from core.lab.variant import Variant
 from rl.cartpole import CartPole, CartPoleEpisodes
 from rl.classic import CLASSIC, ClassicTask
 from rl.environments import task
@@ -300,6 +301,20 @@ def test_environments_are_used_again_without_a_trace():
     assert len(played._idle) == 4
 
 
+def test_an_environment_is_given_back_once_however_often_an_ended_episode_is_stepped():
+    played = scalar("Pendulum-v1", 2)
+    running = played.start(Keys.of([0, 1]), 2)
+    for _ in range(5):
+        running.step(np.zeros((2, 2, 1)))
+    running.keep(np.array([1]))
+    assert len(played._idle) == len(set(map(id, played._idle))) == 4
+    with_two_ends = played.start(Keys.of([0, 1]), 2)
+    with_two_ends.keep(np.array([0]))
+    for _ in range(3):
+        with_two_ends.step(np.zeros((1, 2, 1)))
+    assert len(played._idle) == len(set(map(id, played._idle))) == 4
+
+
 def test_vectors_are_scaled_to_the_tasks_box_and_clipped():
     played = scalar("Pendulum-v1", 5)
     assert not played.discrete
@@ -326,26 +341,35 @@ def test_observations_that_are_choices_become_one_hot():
     assert (running.observations.sum(axis=-1) == 1).all()
 
 
-def _installed(module):
-    return importlib.util.find_spec(module) is not None
-
-
-@pytest.mark.parametrize(
+WITH_AN_EXTRA = pytest.mark.parametrize(
     ("name", "module", "extra"),
     [("LunarLander-v3", "Box2D", "box2d"), ("InvertedPendulum-v5", "mujoco", "mujoco")],
 )
-def test_a_task_with_an_extra_runs_or_names_the_extra_in_one_line(name, module, extra, monkeypatch):
-    if _installed(module):
-        problem = reinforce(name, episodes=2, hidden=(8,), horizon=20, evaluation_episodes=1)
-        keys = Keys.of(range(3))
-        params = problem.init(keys)
-        whole = problem.field(params, keys, 0).values
-        assert torch.isfinite(whole).all()
-        rows = torch.tensor([2, 0])
-        assert torch.equal(problem.field(params[rows], keys.rows(rows), 0).values, whole[rows])
-        for gone in [m for m in sys.modules if m.partition(".")[0] == module or f"envs.{extra}" in m]:
-            monkeypatch.delitem(sys.modules, gone)
-        monkeypatch.setitem(sys.modules, module, None)
+
+
+@WITH_AN_EXTRA
+def test_a_task_with_an_extra_trains_each_replica_as_it_does_alone(name, module, extra):
+    problem = reinforce(name, episodes=2, baseline="loo", hidden=(8,), horizon=40, evaluation_episodes=2)
+    keys = Keys.of(range(3))
+    start = problem.init(keys).numpy()
+
+    def trained(keys):
+        block = Block(Variant("Adam", "adam"), slice(0, len(keys)), {"lr": 0.02})
+        return train(problem, [block], keys, steps=4, recording=Recording(2, params=True))
+
+    whole, part = trained(keys), trained(keys.rows(torch.tensor([2, 0])))
+    assert not whole.diverged.any()
+    assert (np.abs(whole.params - start).max(axis=1) > 0).all()
+    assert np.isfinite(whole.curves["return"]).all()
+    np.testing.assert_array_equal(part.params, whole.params[[2, 0]])
+    np.testing.assert_array_equal(part.curves["return"], whole.curves["return"][[2, 0]])
+
+
+@WITH_AN_EXTRA
+def test_a_missing_extra_is_named_in_one_line(name, module, extra, monkeypatch):
+    for gone in [m for m in sys.modules if m.partition(".")[0] == module or f"envs.{extra}" in m]:
+        monkeypatch.delitem(sys.modules, gone)
+    monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(VhatError, match=rf"extra '{extra}'") as caught:
         task(name)
     assert "\n" not in str(caught.value)

@@ -62,6 +62,18 @@ def test_a_comparison_gives_each_pair_the_curve_that_it_has_alone(script, tmp_pa
     np.testing.assert_array_equal(together[1].run.curves["return"], alone[0].run.curves["return"])
 
 
+def test_a_rule_without_a_rate_takes_one_that_suits_it_or_the_common_one_and_says_so(script, tmp_path):
+    own = small(script, tmp_path, compare=("adam", "sgd", "momentum:0.01"))
+    assert script.optimizers(own) == [("adam", 0.02), ("sgd", 0.001), ("momentum", 0.01)]
+    assert "CartPole-v1" in script.about_rates(own)
+    common = small(script, tmp_path, compare=("adam", "sgd"), lr=0.02)
+    assert script.optimizers(common) == [("adam", 0.02), ("sgd", 0.02)]
+    assert "at lr 0.02" in script.about_rates(common)
+    assert script.about_rates(small(script, tmp_path, compare=("adam:0.02", "sgd:0.001"))) == ""
+    assert script.about_rates(small(script, tmp_path, lr=0.02)) == ""
+    assert set(script.USUAL_RATES) <= set(script.RULES)
+
+
 def test_steps_in_episodes_are_told_from_steps_taken(script, tmp_path, capsys):
     script.main(small(script, tmp_path, env="Pendulum-v1"))
     # Pendulum never ends before its time limit, so that no step is in vain.

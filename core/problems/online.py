@@ -24,6 +24,8 @@ PROBLEMS: dict[str, dict[str, Any]] = {
     "rare, C = 40": {"large": 40.0, "period": 21},
     "stochastic, C = 10": {"large": 10.0, "period": 6, "random": True},
 }
+RULE_NAMES = {"Adam": "adam", "AMSGrad": "amsgrad"}
+"""The rules compared, by the names under which they are shown."""
 SHORT, USUAL = "short memory", "usual betas"
 RATES = tuple(float(f"{10 ** (k / 2):.6g}") for k in range(-8, 1))
 SCHEDULES = {"constant": 0.0, "1/sqrt(t)": 0.5}
@@ -101,8 +103,13 @@ def configurations(problem: str) -> list[tuple[str, str, float]]:
 
 
 def times(steps: int) -> list[int]:
-    """When averages are read: about logarithmic, the end included."""
-    return sorted({round(float(x)) for x in np.geomspace(10, steps, 24)})
+    """When averages are read: about logarithmic, a tenth of the steps and the end included."""
+    return sorted({earlier(steps), *(round(float(x)) for x in np.geomspace(10, steps, 24))})
+
+
+def earlier(steps: int) -> int:
+    """A tenth of the steps: what the end is compared with."""
+    return steps // 10
 
 
 def play(cell: Cell, keys: Keys, *, device: str) -> dict[str, Array]:

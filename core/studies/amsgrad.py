@@ -14,49 +14,41 @@ effective rate lr / (sqrt(v) + eps) grows until it passes the edge of stability 
 
 from __future__ import annotations
 
-from itertools import product
-
-import numpy as np
 import torch
-from matplotlib.figure import Figure
 
-from core.lab import figures, stats
+from core.lab import stats
 from core.lab.experiment import Array, Experiment
 from core.lab.measurement import Cell, Measurement
 from core.lab.random import Keys
 from core.lab.study import FigureSpec, Plan, Results, Study, Table
-from core.lab.tables import number
 from core.lab.verdict import Finding, Outcome, Verdict, finding, verdict
 from core.optim.rules import RULES
-from core.problems.calm_valley import (
-    ERUPTION,
-    LEAST,
-    NEAR,
-    SPIKE_AT,
-    SPIKES,
-    VALLEY,
-    VALLEY_BETA2,
-    WINDOW,
-    descend,
-    height,
-    rise,
-)
-from core.problems.online import (
-    PROBLEMS,
-    SCHEDULES,
-    SHORT,
-    USUAL,
-    betas,
-    configurations,
-    play,
-    times,
-)
+from core.problems.calm_valley import SPIKE_AT, SPIKES, descend
+from core.problems.online import PROBLEMS, RULE_NAMES, SHORT, USUAL, play
 from core.problems.streams import follow
+from core.studies.amsgrad_online_verdict import (
+    ARRIVES,
+    CONVERGES,
+    FAILS_HERE,
+    FALLS,
+    draw_memory,
+    draw_online,
+    iterate_findings,
+    online_findings,
+    online_table,
+    trend_findings,
+)
+from core.studies.amsgrad_valley_verdict import (
+    ERUPTS,
+    STAYS,
+    draw_valley,
+    height_findings,
+    price_findings,
+    valley_findings,
+    valley_table,
+)
 
-RULE_NAMES = {"Adam": "adam", "AMSGrad": "amsgrad"}
-CONVERGED = 0.1
 RATCHET = 2000
-DIVERGENT = 10.0
 
 
 def ratchet(cell: Cell, keys: Keys, *, device: str) -> dict[str, Array]:  # noqa: ARG001
@@ -98,104 +90,6 @@ def experiments(plan: Plan) -> tuple[Experiment, ...]:
     )
 
 
-def chosen(results: Results, rule: str, problem: str, pair: str, schedule: str) -> int:
-    """The configuration whose learning rate has the least mean regret on the tuning seeds."""
-    tuned = results.measurement("online").only(rule=RULE_NAMES[rule], problem=problem, stage="tune")["share"][
-        :, :, -1
-    ]
-    score = tuned.mean(axis=0)
-    inside = [i for i, c in enumerate(configurations(problem)) if c[:2] == (pair, schedule)]
-    return min(inside, key=lambda i: float(score[i]))
-
-
-def _share(results: Results, rule: str, problem: str, pair: str, schedule: str) -> Array:
-    """`[R, times]` on the reporting seeds, at the chosen rate."""
-    found = results.measurement("online").only(rule=RULE_NAMES[rule], problem=problem, stage="report")[
-        "share"
-    ]
-    share: Array = found[:, chosen(results, rule, problem, pair, schedule)]
-    return share
-
-
-FAILS_HERE = "Adam does not converge: its average regret stays above a tenth of the worst player's"
-CONVERGES = "AMSGrad converges: its average regret falls below a tenth of the worst player's"
-ERUPTS = "Adam erupts: having come down, abs(x) grows more than tenfold"
-STAYS = "AMSGrad stays down: abs(x) does not grow tenfold"
-
-
-def _online(results: Results) -> list[Finding]:
-    return [
-        finding(
-            f"{problem}, {pair}",
-            stats.interval(_share(results, rule, problem, pair, "1/sqrt(t)")[:, -1], "mean"),
-            above=CONVERGED if rule == "Adam" else None,
-            below=None if rule == "Adam" else CONVERGED,
-            replicas=results.plan.reporting_seeds,
-            text=FAILS_HERE if rule == "Adam" else CONVERGES,
-            unit="of the worst regret",
-        )
-        for rule in RULE_NAMES
-        for problem in PROBLEMS
-        for pair in (SHORT, USUAL)
-    ]
-
-
-def _valleys(results: Results) -> list[Finding]:
-    rows = []
-    for rule, (spike, (beta2, lr)) in product(RULE_NAMES, product(SPIKES, VALLEY)):
-        envelope = results.measurement("valley").only(rule=RULE_NAMES[rule], spike=spike)["envelope"]
-        rows.append(
-            finding(
-                f"valley, {spike}, beta2 = {beta2:g}, lr = {lr:g}",
-                stats.interval(rise(envelope[:, VALLEY.index((beta2, lr))]), "median"),
-                above=ERUPTION if rule == "Adam" else None,
-                below=None if rule == "Adam" else ERUPTION,
-                replicas=results.plan.reporting_seeds,
-                text=ERUPTS if rule == "Adam" else STAYS,
-                unit="x",
-            )
-        )
-    return rows
-
-
-def _price(results: Results) -> list[Finding]:
-    """Steps to come near the minimum after an outlier."""
-    near = {
-        r: results.measurement("valley").only(rule=RULE_NAMES[r], spike="spike")["near"] for r in RULE_NAMES
-    }
-    return [
-        finding(
-            f"valley, spike, beta2 = {beta2:g}, lr = {lr:g}",
-            stats.ratio(near["AMSGrad"][:, i], near["Adam"][:, i], "median"),
-            below=1.0,
-            replicas=results.plan.reporting_seeds,
-            text=f"AMSGrad is within {NEAR:g} of the minimum for good in fewer steps than Adam",
-            unit="x the steps",
-            decisive=False,
-        )
-        for i, (beta2, lr) in enumerate(VALLEY)
-    ]
-
-
-def _heights(results: Results) -> list[Finding]:
-    """How far an eruption goes."""
-    rows = []
-    for spike, (i, (beta2, lr)) in product(SPIKES, enumerate(VALLEY)):
-        envelope = results.measurement("valley").only(rule="adam", spike=spike)["envelope"][:, i]
-        rows.append(
-            finding(
-                f"valley, {spike}, beta2 = {beta2:g}, lr = {lr:g}",
-                stats.interval(height(envelope) / lr, "median"),
-                below=DIVERGENT,
-                replicas=results.plan.reporting_seeds,
-                text=f"Adam's eruptions stay within {DIVERGENT:g} lr of the minimum",
-                unit="lr",
-                decisive=False,
-            )
-        )
-    return rows
-
-
 def _ratchets(results: Results) -> list[Finding]:
     """Does the denominator never shrink, as torch computes it too?"""
     return [
@@ -215,11 +109,12 @@ def _ratchets(results: Results) -> list[Finding]:
 
 def judge(results: Results) -> Verdict:
     """Adam fails, and AMSGrad does not: on online problems and in valleys."""
-    online, valleys = _online(results), _valleys(results)
-    heights, price = _heights(results), _price(results)
+    online, valleys = online_findings(results), valley_findings(results)
+    beside = [*trend_findings(results), *iterate_findings(results)]
+    heights, price = height_findings(results), price_findings(results)
     ratchets = _ratchets(results)
-    sentence = _sentence(online, valleys, heights, price, ratchets[-1])
-    return verdict([*online, *valleys, *heights, *price, *ratchets], sentence)
+    sentence = _sentence([*online, *beside], valleys, heights, price, ratchets[-1])
+    return verdict([*online, *valleys, *beside, *heights, *price, *ratchets], sentence)
 
 
 def _sentence(
@@ -244,101 +139,21 @@ def _sentence(
         f"With a rate of 1/sqrt(t), the best of a grid, Adam fails on {count(online, FAILS_HERE, SHORT)} of "
         "the online problems with a memory shorter than the gap between large gradients, and on "
         f"{count(online, FAILS_HERE, USUAL)} with its usual betas; AMSGrad converges on "
-        f"{count(online, CONVERGES, SHORT)} and {count(online, CONVERGES, USUAL)}. In a calm valley at a "
-        f"constant rate Adam comes down and erupts again in {count(valleys, ERUPTS)} settings (by "
-        f"{max(f.effect for f in heights):.2g} lr at most); AMSGrad stays down in {count(valleys, STAYS)}. "
-        "The ratchet's price: after an outlier AMSGrad reaches the minimum later than Adam, or never, in "
-        f"{slower} of {len(price)}. With bias correction, as in torch, its denominator {shrinks}."
+        f"{count(online, CONVERGES, SHORT)} and {count(online, CONVERGES, USUAL)}. Average regret more than "
+        f"halves over the last nine tenths of the steps in {count(online, f'Adam: {FALLS}')} cases with Adam "
+        f"and {count(online, f'AMSGrad: {FALLS}')} with AMSGrad; the point itself ends near the best one in "
+        f"{count(online, f'Adam: {ARRIVES}')} and {count(online, f'AMSGrad: {ARRIVES}')}. In a calm valley "
+        f"at a constant rate Adam comes down and erupts again in {count(valleys, ERUPTS)} settings (to "
+        f"{max(f.effect for f in heights):.2g} lr, the largest median of a setting); AMSGrad stays down in "
+        f"{count(valleys, STAYS)}. The ratchet's price: after an outlier AMSGrad reaches the minimum later "
+        f"than Adam, or never, in {slower} of {len(price)}. With bias correction, as in torch, its "
+        f"denominator {shrinks}."
     )
-
-
-def draw_online(results: Results) -> Figure:
-    """Average regret over steps, a panel a problem, with short memory and with the usual betas."""
-    figure, panels = figures.new_figure(rows=2, columns=2, height=6.2, width=9.6, sharey=True)
-    for axes, problem in zip(panels, PROBLEMS, strict=True):
-        steps = np.array(times(results.plan.steps))
-        for rule, pair in product(RULE_NAMES, (SHORT, USUAL)):
-            name = f"{rule}, {pair}"
-            look = figures.line(rule)
-            look["linestyle"] = "--" if pair == SHORT else "-"
-            share = _share(results, rule, problem, pair, "1/sqrt(t)")
-            figures.curves_with_intervals(axes, steps, share, name, "mean", look=look)
-        axes.axhline(CONVERGED, color="grey", linewidth=0.8)
-        axes.axhline(0.5, color="grey", linewidth=0.8, linestyle=":")
-        figures.label(axes, x="step", y="average regret / worst", title=problem, log="x")
-        axes.set_ylim(-0.1, 1.5)
-    figures.legend_below(figure)
-    return figure
-
-
-def draw_memory(results: Results) -> Figure:
-    """Final average regret against beta2 (beta1 = 0), for both rules and schedules."""
-    figure, panels = figures.new_figure(columns=len(PROBLEMS), height=3.4, width=10.8, sharey=True)
-    for axes, problem in zip(panels, PROBLEMS, strict=True):
-        pairs = {p: b2 for p, (b1, b2) in betas(problem).items() if b1 == 0}
-        for rule, schedule in product(RULE_NAMES, SCHEDULES):
-            look = figures.line(rule)
-            look["linestyle"] = "--" if schedule == "constant" else "-"
-            ends = [_share(results, rule, problem, p, schedule)[:, -1].mean() for p in pairs]
-            memory = [1 / (1 - b2) for b2 in pairs.values()]
-            axes.plot(memory, ends, **look, label=f"{rule}, lr {schedule}")
-        axes.axvline(PROBLEMS[problem]["period"], color="grey", linewidth=0.8, linestyle=":")
-        axes.axhline(CONVERGED, color="grey", linewidth=0.8)
-        figures.label(axes, x="memory 1 / (1 - beta2)", y="average regret / worst", title=problem, log="x")
-    figures.legend_below(figure)
-    return figure
-
-
-def draw_valley(results: Results) -> Figure:
-    """The envelope of abs(x) over steps, with and without a spike, at lr 0.01."""
-    figure, panels = figures.new_figure(columns=2, height=4.0, width=9.6, sharey=True)
-    for axes, spike in zip(panels, SPIKES, strict=True):
-        for rule, beta2 in product(RULE_NAMES, VALLEY_BETA2):
-            envelope = results.measurement("valley").only(rule=RULE_NAMES[rule], spike=spike)["envelope"]
-            first = np.maximum(envelope[0, VALLEY.index((beta2, 0.01))], LEAST)
-            look = figures.line(rule)
-            look["linestyle"] = "--" if beta2 == VALLEY_BETA2[0] else "-"
-            steps = WINDOW * (1 + np.arange(len(first)))
-            every = max(1, len(first) // 8)
-            axes.plot(steps, first, **look, markevery=every, label=f"{rule}, beta2 = {beta2:g}")
-        figures.label(axes, x="step", y=f"largest |x| in {WINDOW} steps", title=spike, log="y")
-    figures.legend_below(figure)
-    return figure
 
 
 def tables(results: Results) -> tuple[Table, ...]:
-    """Average regret and chosen rate of every pair and schedule; rises and steps in the valley."""
-    online, valleys = [], []
-    for problem in PROBLEMS:
-        for (pair, (beta1, beta2)), schedule in product(betas(problem).items(), SCHEDULES):
-            cells: list[str] = []
-            for rule in RULE_NAMES:
-                rate = configurations(problem)[chosen(results, rule, problem, pair, schedule)][2]
-                end = float(_share(results, rule, problem, pair, schedule)[:, -1].mean())
-                cells += [number(end), f"{rate:g}"]
-            online.append((problem, f"{beta1:g}", number(beta2), schedule, *cells))
-    for spike, (i, (beta2, lr)) in product(SPIKES, enumerate(VALLEY)):
-        cells = []
-        for rule in RULE_NAMES:
-            arrays = results.measurement("valley").only(rule=RULE_NAMES[rule], spike=spike)
-            cells += [number(float(np.median(rise(arrays["envelope"][:, i]))))]
-            cells += [number(float(np.median(arrays["near"][:, i])))]
-        valleys.append((spike, f"{beta2:g}", f"{lr:g}", *cells))
-    heads = [f"{r}: {what}" for r in RULE_NAMES for what in ("regret / worst", "best lr")]
-    valley_heads = [f"{r}: {what}" for r in RULE_NAMES for what in ("rise", "steps")]
-    return (
-        Table(
-            "Online problems: average regret over that of the worst player, mean over fresh seeds, at the "
-            "learning rate that was best on others.",
-            ("problem", "beta1", "beta2", "lr", *heads),
-            tuple(online),
-        ),
-        Table(
-            f"Valley: largest rise of the envelope, and steps until abs(x) stays within {NEAR:g}; medians.",
-            ("gradient", "beta2", "lr", *valley_heads),
-            tuple(valleys),
-        ),
-    )
+    """Online problems, and valleys."""
+    return online_table(results), valley_table(results)
 
 
 STUDY = Study(
@@ -354,7 +169,8 @@ STUDY = Study(
         "step and -1 otherwise (C = 4 and 10), C = 40 every 21st step, and C = 10 at random with "
         "probability 1/6; the best point is -1. Adam and AMSGrad with beta1 = 0 and beta2 of theorem 1, 1 "
         "/ (1 + C^2), 0.5, 0.9, 0.99, 0.999, and with the usual betas; nine learning rates from 1e-4 to 1, "
-        "constant or over sqrt(t), the best chosen on other seeds. Valley: x^2 / 2 with exact gradients, "
+        "constant or over sqrt(t), the best chosen on other seeds and marked in the table where it is the "
+        "least or the largest of the nine. Valley: x^2 / 2 with exact gradients, "
         f"with and without one gradient that is off by {SPIKES['spike']:g} at step {SPIKE_AT}; beta2 0.99 "
         "and 0.999, three constant rates. No bias correction, as in the paper (it is over after 1 / (1 - "
         "beta2) steps)."
@@ -364,9 +180,11 @@ STUDY = Study(
         "average regret at the end is above a tenth of that of the worst player (always +1), AMSGrad's is "
         "below. Valleys, for each beta2, rate, with and without the spike: once come down, the largest "
         "abs(x) in 100 steps grows more than tenfold with Adam, and does not with AMSGrad. All with 95% "
-        "intervals over starts. Supported if all hold, refuted if none does, conditional otherwise. The "
-        "height of eruptions, the steps to recover from the outlier, and whether AMSGrad's denominator "
-        "shrinks after a spike at step 1, with and without bias correction, stand beside the verdict."
+        "intervals over starts. Supported if all hold, refuted if none does, conditional otherwise. Beside "
+        "the verdict: whether average regret halves from a tenth of the steps to all of them; whether the "
+        "last iterate is within a tenth of the interval of the best point; the height of eruptions; the "
+        "steps to recover from the outlier; and whether AMSGrad's denominator shrinks after a spike at step "
+        "1, with and without bias correction."
     ),
     mathematics=(
         (
@@ -396,11 +214,11 @@ STUDY = Study(
     figures=(
         FigureSpec(
             "online",
-            "Average regret so far over that of always playing +1, with lr / sqrt(t) at the best lr of the "
-            "grid; mean over fresh seeds with 95% bootstrap intervals. Grey: a tenth, and (dotted) sitting "
-            "at 0.",
-            "Four panels. Adam with short memory stays near a half in all; AMSGrad, and Adam with its usual "
-            "betas, fall towards zero.",
+            "Above: average regret so far over that of always playing +1, with lr / sqrt(t) at the best lr "
+            "of the grid; grey: a tenth, and (dotted) sitting at 0. Below: the iterate; grey: the best "
+            "point. Means over fresh seeds with 95% bootstrap intervals.",
+            "Two rows of four panels, a column a problem: average regret, and the iterate, over the step; "
+            "four curves each, both rules with short memory (dashed) and with the usual betas (solid).",
             draw_online,
         ),
         FigureSpec(
@@ -429,8 +247,8 @@ STUDY = Study(
         ),
         (
             "Would another learning rate save Adam?",
-            "The best of nine is taken, on seeds of their own. With short memory the best is the smallest: "
-            "to stay where one starts.",
+            "The best of nine is taken, on seeds of their own. Where the best is the smallest, to stay where "
+            "one starts was best of all; the table marks rates at either end.",
         ),
         (
             "Does Adam need a spike to erupt?",

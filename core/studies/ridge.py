@@ -2,72 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from torch import Tensor
 
 from core.lab import figures, stats
 from core.lab.experiment import Array, Experiment
-from core.lab.measurement import Cell, Measurement
-from core.lab.random import Keys
 from core.lab.run import Recording
 from core.lab.study import FigureSpec, Plan, Results, Study, Table
-from core.lab.sweep import Objective, Regime, Sweep
+from core.lab.sweep import Objective, Sweep
 from core.lab.tables import number, sweep_table, with_interval
-from core.lab.train import Block, train
 from core.lab.variant import Grid, Variant
 from core.lab.verdict import Finding, Outcome, Verdict, finding, verdict
-from core.optim.adam import AdamState, adam, adam_init
-from core.optim.ops import PURE, Ops
-from core.optim.ranges import NOT_NEGATIVE, Settings, check_ranges
-from core.optim.rule import Rule
-from core.optim.scalars import Scalar
 from core.optim.schedules import Cosine
-from core.problems.regression import Regression, RegressionData
+from core.studies.ridge_floor import draw_floor, floor_experiment, floor_findings, floor_table
+from core.studies.ridge_settings import ADAMW_FOR_RIDGE, REGIMES
 
-RIDGE = 0.03
-BATCH = 10
 COARSE = 1e-2
 FOUND = 1e-3
 SHARE = 0.9
 ROUNDING = 1e-16
-"""Gaps below it are rounding."""
-FEATURES = {"independent": 0.0, "correlated": 0.95}
-REGIMES = tuple(
-    Regime(
-        f"{name}, {'full batch' if batch is None else f'batches of {batch}'}",
-        Regression,
-        {"correlation": correlation, "ridge": RIDGE, "batch": batch},
-        f"neighbouring features correlated by {correlation:g}",
-    )
-    for batch in (None, BATCH)
-    for name, correlation in FEATURES.items()
-)
-NOISY = tuple(r for r in REGIMES if r.settings["batch"] is not None)
-FLOOR_RATES = (1e-3, 3e-3, 1e-2, 3e-2)
-SMALL_RATE = 3e-3
+"""Gaps and errors below it are rounding."""
 MOMENTA = (0.5, 0.8, 0.95)
-
-
-def adamw_for_ridge(
-    params: Tensor, grads: Tensor, state: AdamState, *, lr: Scalar, penalty: float, ops: Ops = PURE
-) -> tuple[Tensor, AdamState]:
-    """AdamW on `[R, D]` that takes the ridge penalty over as weight decay: `penalty * params` leaves the
-    gradient and comes back decoupled."""
-    bare = grads - penalty * params
-    return adam(params, bare, state, lr=lr, weight_decay=penalty, decoupled_weight_decay=True, ops=ops)
-
-
-def _check(settings: Settings) -> None:
-    check_ranges(settings, {"lr": NOT_NEGATIVE, "penalty": NOT_NEGATIVE})
-
-
-ADAMW_FOR_RIDGE = Rule(
-    name="adamw_for_ridge", formula=adamw_for_ridge, start=adam_init, check=_check, hyper={"penalty": RIDGE}
-)
 
 
 def experiments(plan: Plan) -> tuple[Experiment, ...]:
@@ -115,67 +74,8 @@ def experiments(plan: Plan) -> tuple[Experiment, ...]:
             recording=Recording(points=40, spacing="log", tuning_points=1),
             **common,
         ),
-        Measurement(
-            name="floor",
-            study="ridge",
-            function=floor,
-            cells=tuple(
-                {"regime": r.name, "lr": lr, "steps": plan.sizes["floor steps"]}
-                for r in NOISY
-                for lr in FLOOR_RATES
-            ),
-            seeds=plan.reporting_seeds,
-            seeds_per_shard=100,
-            cost=plan.sizes["floor steps"],
-        ),
+        floor_experiment(plan),
     )
-
-
-def floor(cell: Cell, keys: Keys, *, device: str) -> dict[str, Array]:
-    """Adam at a constant rate from the exact solution: the mean gap of the second half, and the closed form.
-
-    Returns:
-        `measured` and `predicted`, `[R]`, relative to the gap at the start of training from zero.
-    """
-    regime = next(r for r in NOISY if r.name == cell["regime"])
-    problem = Regression(**regime.settings, device=device)
-    data = problem.data(keys)
-    run = train(
-        problem,
-        [Block(Variant("Adam", "adam"), slice(0, len(keys)), {"lr": cell["lr"]})],
-        keys,
-        steps=cell["steps"],
-        recording=Recording(points=200),
-        initial=keys.spread(data.solution),
-    )
-    second_half = run.curves["gap"][:, len(run.steps) // 2 :].mean(axis=1)
-    return {
-        "measured": second_half,
-        "predicted": keys.spread(predicted_floor(data, cell["lr"])).cpu().numpy(),
-    }
-
-
-def predicted_floor(data: RegressionData, lr: float) -> Tensor:
-    r"""`[S]`: the stationary gap of Adam at a small constant rate, over the starting gap.
-
-    Near the minimum v is the variance of the batch gradient, so Adam descends with the fixed matrix
-    :math:`P = \mathrm{diag}(C)^{-1/2}`, C the covariance of the batch gradient; momentum cancels in the first
-    order. The covariance S of the iterates solves :math:`P H S + S H P = \mathrm{lr}\, P C P` (Mandt, Hoffman
-    and Blei 2017, equation 13), and the gap is :math:`\mathrm{tr}(H S) / 2`, proportional to lr.
-    """
-    residual = torch.bmm(data.inputs, data.solution.unsqueeze(2)) - data.targets.unsqueeze(2)
-    singles = data.inputs * residual
-    centred = singles - singles.mean(dim=1, keepdim=True)
-    noise = torch.bmm(centred.mT, centred) / centred.shape[1] / BATCH
-    scale = 1.0 / noise.diagonal(dim1=1, dim2=2).sqrt()
-    drift = scale.unsqueeze(2) * data.hessian
-    right = lr * scale.unsqueeze(2) * noise * scale.unsqueeze(1)
-    eye = torch.eye(drift.shape[1], dtype=drift.dtype, device=drift.device)
-    # vec(A S + S A') = (A (x) I + I (x) A) vec(S), for each seed.
-    system = torch.stack([torch.kron(a, eye) + torch.kron(eye, a) for a in drift])
-    spread = torch.linalg.solve(system, right.flatten(1).unsqueeze(2)).view_as(right)
-    gap: Tensor = 0.5 * (data.hessian * spread).sum(dim=(1, 2))
-    return gap / data.start_gap
 
 
 def judge(results: Results) -> Verdict:
@@ -223,48 +123,32 @@ def judge(results: Results) -> Verdict:
                 decisive=False,
             )
         )
-    beside += [_floor_finding(results, r.name) for r in NOISY] + [
-        _slope_finding(results, r.name) for r in NOISY
-    ]
-    return verdict([*findings, *beside], _sentence(findings, beside))
+        beside.append(_nearer(results, regime))
+    beside += floor_findings(results)
+    return verdict([*findings, *beside], _sentence(results, findings, beside))
 
 
-def _floor_finding(results: Results, regime: str) -> Finding:
-    """Measured over predicted floor at the small rate."""
-    arrays = results.measurement("floor").only(
-        regime=regime, lr=SMALL_RATE, steps=results.plan.sizes["floor steps"]
-    )
-    ratio = stats.ratio(arrays["measured"], arrays["predicted"], "mean")
-    off = abs(np.log2(np.array(ratio)))
-    low = 0.0 if ratio[1] <= 1.0 <= ratio[2] else float(min(off[1:]))
+def error_at_end(results: Results, regime: str, variant: str) -> Array:
+    """`[seeds]`: the distance to the exact solution at the end, relative; inf if diverged."""
+    ends = results.sweep("final").run(regime, variant).curves["error"][:, -1].astype(np.float64)
+    return np.where(np.isnan(ends), np.inf, np.maximum(ends, ROUNDING))
+
+
+def _nearer(results: Results, regime: str) -> Finding:
+    """The error of parameters, beside the gap: flat directions hold much of it and little of the gap."""
+    adam, descent = (error_at_end(results, regime, v) for v in ("Adam", "Gradient descent"))
     return finding(
-        f"{regime}: floor",
-        (float(off[0]), low, float(max(off[1:]))),
-        below=0.5,
+        f"{regime}: error",
+        stats.ratio(adam, descent, "median"),
+        below=1.0,
         replicas=results.plan.reporting_seeds,
-        text=f"at lr {SMALL_RATE:g} the floor agrees with its closed form to within half a doubling",
-        unit="doublings away",
+        text="Adam ends nearer to the exact solution than gradient descent, both tuned, at constant rates",
+        unit="x the distance",
         decisive=False,
     )
 
 
-def _slope_finding(results: Results, regime: str) -> Finding:
-    """The floor's power of lr, seed by seed."""
-    found = results.measurement("floor").where(regime=regime)
-    logs = np.log(np.stack([a["measured"] for a in found.arrays]))
-    slopes = np.polyfit(np.log([c["lr"] for c in found.cells]), logs, 1)[0]
-    return finding(
-        f"{regime}: floor",
-        stats.interval(slopes, "mean"),
-        above=0.5,
-        replicas=results.plan.reporting_seeds,
-        text="the gap at which a constant rate stalls grows with the rate (1 is in proportion)",
-        unit="power of lr",
-        decisive=False,
-    )
-
-
-def _sentence(findings: list[Finding], beside: list[Finding]) -> str:
+def _sentence(results: Results, findings: list[Finding], beside: list[Finding]) -> str:
     """What a reader should remember, put together from the outcomes."""
 
     def where(text: str, outcome: Outcome) -> str:
@@ -277,6 +161,9 @@ def _sentence(findings: list[Finding], beside: list[Finding]) -> str:
 
     found = "data sets on which Adam ends"
     slopes = [f.effect for f in beside if f.unit == "power of lr"]
+    errors = "; ".join(
+        f"{number(float(np.median(error_at_end(results, r.name, 'Adam'))), 2)} ({r.name})" for r in REGIMES
+    )
     return (
         "Tuned Adam beats tuned gradient descent to a rough answer here: "
         f"{where('than Gradient descent,', Outcome.HOLDS)}; and loses here: "
@@ -284,7 +171,8 @@ def _sentence(findings: list[Finding], beside: list[Finding]) -> str:
         f"{where('than Momentum,', Outcome.HOLDS)}. At a constant rate it ends at the minimum here: "
         f"{where(found, Outcome.HOLDS)}; and does not here: {where(found, Outcome.FAILS)}. With batches it "
         f"stalls at a floor that grows with the rate to the power {min(slopes):.2f} to {max(slopes):.2f}; "
-        f"decay gets closer here: {where('a constant rate ends farther', Outcome.HOLDS)}."
+        f"decay gets closer here: {where('a constant rate ends farther', Outcome.HOLDS)}. Adam's last "
+        f"distance to the exact solution, over that solution's length (median): {errors}."
     )
 
 
@@ -293,35 +181,31 @@ SHOWN = ("Gradient descent", "Momentum", "Adam", "Adam, cosine decay", "AdamW")
 
 def draw_curves(results: Results) -> Figure:
     """Gap over steps, each variant tuned for the end."""
+    figure, panels = _over_steps(results, "gap", "gap / starting gap")
+    for axes in panels:
+        axes.axhline(FOUND, color="#222222", linestyle=":", linewidth=1.0)
+    figures.legend_below(figure)
+    return figure
+
+
+def draw_errors(results: Results) -> Figure:
+    """Distance to the exact solution over steps, of the same runs."""
+    figure, _ = _over_steps(results, "error", "distance to the solution / its length")
+    figures.legend_below(figure)
+    return figure
+
+
+def _over_steps(results: Results, measure: str, label: str) -> tuple[Figure, Sequence[Axes]]:
+    """A measure of the runs that were tuned for the end, a panel a regime."""
     figure, panels = figures.new_figure(rows=2, columns=2, width=9.6, height=6.8, sharex=True, sharey="row")
     sweep = results.sweep("final")
     for axes, regime in zip(panels, sweep.regimes, strict=True):
         for name in SHOWN:
             run = sweep.run(regime, name)
-            curves = np.maximum(run.curves["gap"][:, 1:], ROUNDING)
+            curves = np.maximum(run.curves[measure][:, 1:], ROUNDING)
             figures.curves_with_intervals(axes, run.steps[1:], curves, name, "median")
-        axes.axhline(FOUND, color="#222222", linestyle=":", linewidth=1.0)
-        figures.label(axes, x="step", y="gap / starting gap", title=regime, log="xy")
-    figures.legend_below(figure)
-    return figure
-
-
-def draw_floor(results: Results) -> Figure:
-    """The gap at which a constant rate stalls, beside the closed form."""
-    figure, panels = figures.new_figure(columns=2, width=8.4, height=3.8, sharey=True)
-    for axes, regime in zip(panels, NOISY, strict=True):
-        found = results.measurement("floor").where(regime=regime.name)
-        rates = [c["lr"] for c in found.cells]
-        points = [stats.interval(a["measured"], "mean") for a in found.arrays]
-        centre, low, high = (np.array(x) for x in zip(*points, strict=True))
-        axes.errorbar(
-            rates, centre, yerr=[centre - low, high - centre], **figures.line("Adam"), label="Adam, measured"
-        )
-        closed = [a["predicted"].mean() for a in found.arrays]
-        axes.plot(rates, closed, color="black", linestyle=":", label="closed form, small lr")
-        figures.label(axes, x="learning rate", y="long-run gap / starting gap", title=regime.name, log="xy")
-    figures.legend_below(figure)
-    return figure
+        figures.label(axes, x="step", y=label, title=regime, log="xy")
+    return figure, panels
 
 
 def draw_steps(results: Results) -> Figure:
@@ -336,25 +220,31 @@ def draw_steps(results: Results) -> Figure:
     return figure
 
 
-def tables(results: Results) -> tuple[Table, ...]:
-    """One table a regime and sweep, and the floors."""
-    floors = tuple(
+def error_table(results: Results) -> Table:
+    """Distance to the exact solution at the end, for every variant that is tuned for the end."""
+    variants = results.sweep("final").variants
+    rows = tuple(
         (
-            str(cell["regime"]),
-            number(cell["lr"]),
-            with_interval(stats.interval(arrays["measured"], "mean")),
-            number(float(arrays["predicted"].mean())),
+            r.name,
+            *(with_interval(stats.interval(error_at_end(results, r.name, v), "median"), 2) for v in variants),
         )
-        for cell, arrays in results.measurement("floor")
+        for r in REGIMES
     )
+    return Table(
+        "Distance to the exact solution at the end over that solution's length, each variant tuned for the "
+        f"gap at the end: median over {results.plan.reporting_seeds} fresh data sets with 95% bootstrap "
+        "intervals.",
+        ("regime", *variants),
+        rows,
+    )
+
+
+def tables(results: Results) -> tuple[Table, ...]:
+    """One table a regime and sweep, the errors, and the floors."""
     return (
         *(sweep_table(results.sweep(n), r.name) for n in ("coarse", "final") for r in REGIMES),
-        Table(
-            "Long-run gap of Adam at a constant rate, started at the exact solution, over the starting gap: "
-            "mean over fresh seeds with 95% bootstrap intervals.",
-            ("regime", "lr", "measured", "closed form"),
-            floors,
-        ),
+        error_table(results),
+        floor_table(results),
     )
 
 
@@ -379,8 +269,8 @@ STUDY = Study(
         "to 1% of the starting gap than gradient descent, both tuned (median paired ratio below 1); "
         "reliable, the share of data sets on which tuned Adam at a constant rate ends within 0.1% of the "
         "starting gap is above 0.9. Supported if all hold, refuted if all fail, conditional if some hold "
-        "and others fail. Momentum, Adam with one v for all coordinates, decay, AdamW and the floor of "
-        "constant rates are shown beside the verdict."
+        "and others fail. Momentum, Adam with one v for all coordinates, decay, AdamW, the distance to "
+        "the exact solution and the floor of constant rates are shown beside the verdict."
     ),
     mathematics=(
         (
@@ -409,6 +299,15 @@ STUDY = Study(
             "Four panels of falling curves on log-log axes: with the whole data they fall to tiny gaps "
             "except AdamW's; with batches constant rates level off.",
             draw_curves,
+            part="learning curves",
+        ),
+        FigureSpec(
+            "error",
+            "Distance to the exact solution over that solution's length, of the same runs: medians with 95% "
+            "bootstrap intervals. Distances below 1e-16 are rounding and are drawn there.",
+            "Four panels, one a regime: the error of the parameters over steps on log-log axes, a curve a "
+            "variant.",
+            draw_errors,
             part="learning curves",
         ),
         FigureSpec(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -24,15 +25,18 @@ from core.problems.calm_valley import SPIKES, VALLEY, descend, height, rise
 from core.problems.online import (
     PROBLEMS,
     RATES,
+    SCHEDULES,
     SHORT,
     USUAL,
     OnlineLinear,
     betas,
     configurations,
+    earlier,
     play,
     times,
 )
 from core.studies import amsgrad
+from core.studies.amsgrad_online_verdict import online_table, rate_of
 
 
 @pytest.mark.parametrize("name", PROBLEMS)
@@ -185,6 +189,28 @@ def test_the_tiny_plan_is_judged_as_too_small(results: Results) -> None:
     assert verdict.label is Label.INCONCLUSIVE
     assert verdict.few_seeds
     assert len([f for f in verdict.findings if f.decisive]) == 2 * (2 * len(PROBLEMS) + 2 * len(VALLEY))
+
+
+def test_a_rate_at_an_end_of_the_nine_is_marked(results: Results) -> None:
+    table = online_table(results)
+    for rule, column in (("Adam", "Adam: best lr"), ("AMSGrad", "AMSGrad: best lr")):
+        marked = [row[table.columns.index(column)] for row in table.rows]
+        rates = [
+            rate_of(results, rule, problem, pair, schedule)
+            for problem in PROBLEMS
+            for pair, schedule in product(betas(problem), SCHEDULES)
+        ]
+        assert [m.endswith("(edge)") for m in marked] == [edge for _, edge in rates]
+        assert all(edge == (rate in (min(RATES), max(RATES))) for rate, edge in rates)
+        assert [float(m.partition(" ")[0]) for m in marked] == [rate for rate, _ in rates]
+
+
+def test_regret_that_falls_as_the_root_of_time_halves_in_ten_times_the_steps() -> None:
+    steps = times(2000)
+    assert {earlier(2000), 2000} <= set(steps)
+    share = 1 / np.sqrt(np.array(steps))
+    then = share[steps.index(earlier(2000))]
+    assert share[-1] < 0.5 * then
 
 
 def test_figures_and_tables_are_drawn(results: Results, tmp_path: Path) -> None:

@@ -21,7 +21,8 @@ from core.lab.train import Block, train
 from core.lab.variant import Variant
 from core.problems.regression import PREPARATIONS, Regression
 from core.studies import ridge
-from core.studies.ridge import ADAMW_FOR_RIDGE, RIDGE, predicted_floor
+from core.studies.ridge_floor import predicted_floor
+from core.studies.ridge_settings import ADAMW_FOR_RIDGE, BATCH, REGIMES, RIDGE
 
 KINDS: tuple[dict[str, object], ...] = (
     {},
@@ -127,10 +128,10 @@ def test_gradient_descent_follows_its_closed_form() -> None:
 
 def test_the_floor_of_one_parameter_is_lr_times_noise_over_four() -> None:
     """p = 1 / sigma and h, c numbers: 2 p h S = lr p^2 c, so h S / 2 = lr p c / 4 = lr sigma / 4."""
-    problem, keys = Regression(1, 60, ridge=RIDGE, batch=ridge.BATCH), Keys.of(range(4))
+    problem, keys = Regression(1, 60, ridge=RIDGE, batch=BATCH), Keys.of(range(4))
     data = problem.data(keys)
     singles = data.inputs[:, :, 0] * (data.inputs[:, :, 0] * data.solution - data.targets)
-    sigma = singles.std(dim=1, correction=0) / ridge.BATCH**0.5
+    sigma = singles.std(dim=1, correction=0) / BATCH**0.5
     assert torch.allclose(predicted_floor(data, 1e-3) * data.start_gap, 1e-3 * sigma / 4, rtol=1e-9)
     wide = Regression(6, 60, correlation=0.5, ridge=RIDGE).data(keys)
     assert torch.allclose(predicted_floor(wide, 2e-3), 2 * predicted_floor(wide, 1e-3), rtol=1e-9)
@@ -162,8 +163,21 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
 def test_the_tiny_plan_is_judged_as_too_small(results: Results) -> None:
     verdict = ridge.judge(results)
     assert verdict.few_seeds
-    assert len([f for f in verdict.findings if f.decisive]) == 2 * len(ridge.REGIMES)
+    assert len([f for f in verdict.findings if f.decisive]) == 2 * len(REGIMES)
     assert "power" in verdict.sentence
+
+
+def test_the_error_keeps_the_bounds_that_curvature_gives_the_gap(results: Results) -> None:
+    """Least curvature times error squared is at most the gap, and the largest at least, both in one unit."""
+    sweep = results.sweep("final")
+    for regime in REGIMES:
+        keys = Keys.of(range(4), study="ridge/report")
+        data = Regression(**regime.settings).data(keys)
+        values = torch.linalg.eigvalsh(data.hessian).numpy()
+        square = (data.solution.norm(dim=1).numpy() * ridge.error_at_end(results, regime.name, "Adam")) ** 2
+        gap = sweep.values(regime.name, "Adam") * data.start_gap.numpy()
+        assert (0.5 * values[:, 0] * square <= gap * (1 + 1e-5)).all()
+        assert (gap <= 0.5 * values[:, -1] * square * (1 + 1e-5)).all()
 
 
 def test_figures_and_tables_are_drawn(results: Results, tmp_path: Path) -> None:

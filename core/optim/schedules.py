@@ -1,8 +1,8 @@
 """Learning-rate schedules: factors that multiply `lr`, as functions of the step, counted from 0.
 
-A schedule is called with the step as an int or a tensor. Its parameters are floats or tensors (`[R]` for one
-a row); the factor is a float when everything is a number and otherwise a float64 tensor, differentiable in
-every tensor.
+A schedule is called with the step as a number or a tensor. Its parameters are floats or tensors (`[R]` for
+one a row); the factor is a float when everything is a number and otherwise a float64 tensor, differentiable
+in every tensor, but for steps at which a piece ends.
 """
 
 import math
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from core.optim.scalars import Scalar
 
-Step = int | Tensor
+Step = float | Tensor
 
 
 class Schedule(Protocol):
@@ -87,14 +87,14 @@ class Cosine:
 class WarmUp:
     r"""A linear rise whose first step is not lost, then another schedule that starts its own count at 0.
 
-    .. math:: f(t) = \frac{t + 1}{W} h(0) \;\; (t < W), \qquad f(t) = h(t - W) \;\; (t \ge W)
+    .. math:: f(t) = \min\left(\frac{t + 1}{W}, 1\right) h(\max(t - W, 0))
 
     Attributes:
-        steps: W >= 1.
+        steps: W > 0; the derivative by it is two-sided where W is no whole number.
         after: h, by default constant.
     """
 
-    steps: int
+    steps: Scalar
     after: Schedule = field(default_factory=Constant)
 
     def __post_init__(self) -> None:
@@ -102,14 +102,9 @@ class WarmUp:
 
     def __call__(self, step: Step) -> Scalar:
         """The factor at `step`."""
-        if not isinstance(step, Tensor):
-            return (
-                (step + 1) / self.steps * self.after(0)
-                if step < self.steps
-                else self.after(step - self.steps)
-            )
-        rising = (step.double() + 1) / self.steps * self.after(0)
-        return torch.where(step < self.steps, rising, self.after((step - self.steps).clamp(min=0)))
+        elapsed = step - self.steps
+        later = elapsed.clamp(min=0) if isinstance(elapsed, Tensor) else max(elapsed, 0)
+        return _progress(step + 1, self.steps) * self.after(later)
 
 
 @dataclass(frozen=True)

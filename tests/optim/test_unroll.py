@@ -1,86 +1,30 @@
-"""The whole training as a function: its derivatives against central differences, the three modes against one
-another, and what the segments keep."""
+"""The whole training as a function: its derivatives against central differences and closed forms, the three
+modes against one another."""
 
-import math
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from core.optim import RULES, Constant, Cosine, InverseSquareRoot, Linear, Schedule, WarmUp
+from core.optim import RULES
 from core.optim.hypergradient import PARAMS, Mode, hypergradients
-from core.optim.objective import LossObjective, ModuleObjective
-from core.optim.trajectory import schedule_parameters, with_parameters
-from core.optim.unroll import root_segment, unroll
-
-ROWS, DIM, STEPS = 3, 4, 9
-MODES: tuple[Mode, ...] = ("reverse", "segments", "forward")
-
-
-def normal(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
-
-
-def bowl() -> LossObjective:
-    """A coupled quartic whose pull moves with the step; the last coordinate is dead: no gradient, ever."""
-    coupling, pull = normal(ROWS, DIM - 1, DIM - 1), normal(50, ROWS, DIM - 1, seed=1)
-
-    def training(params: Tensor, step: int) -> Tensor:
-        live = params[:, : DIM - 1]
-        turned = (coupling * live[:, None, :]).sum(dim=2)
-        return (turned**2).sum(dim=1) / 2 + (live**4).sum(dim=1) / 4 + (pull[step] * live).sum(dim=1)
-
-    def final(params: Tensor) -> Tensor:
-        return ((params[:, : DIM - 1] - 0.3) ** 2).sum(dim=1) + 0.1 * params[:, DIM - 1] ** 2
-
-    return LossObjective(training, final)
-
-
-START = normal(ROWS, DIM, seed=2)
-RATES = torch.tensor([0.02, 0.05, 0.08], dtype=torch.float64)
-EPS = torch.tensor([1e-3, 1e-2, 1e-1], dtype=torch.float64)
-ADAM = {"lr": RATES, "beta1": torch.tensor([0.5, 0.8, 0.9], dtype=torch.float64), "beta2": 0.97, "eps": EPS}
-CASES: dict[str, dict[str, Any]] = {
-    "adam": {**ADAM, "weight_decay": 0.05},
-    "amsgrad": {**ADAM, "beta2": 0.93},  # away from where the maximum changes hands and has no derivative
-    "adamw": {**ADAM, "weight_decay": 0.1},
-    "adam_uncorrected": ADAM,
-    "rmsprop": {"lr": RATES, "alpha": 0.9, "eps": EPS, "weight_decay": 0.05},
-    "rmsprop_centered": {"lr": RATES / 10, "alpha": 0.9, "eps": EPS, "momentum": 0.5},
-    "momentum": {"lr": RATES, "momentum": 0.7, "weight_decay": 0.05},
-    "nesterov": {"lr": RATES, "momentum": 0.7},
-    "normalized_sgd": {"lr": RATES, "momentum": 0.5},
-}
-
-
-def central(value: Callable[[Tensor], Tensor], at: Tensor) -> Tensor:
-    """Central differences of `[R]` by each row's own number, extrapolated from two widths (Richardson)."""
-    width = 2e-4 * at.abs()
-
-    def slope(h: Tensor) -> Tensor:
-        return (value(at + h) - value(at - h)) / (2 * h)
-
-    return (4 * slope(width / 2) - slope(width)) / 3
-
-
-def differences(objective: Any, name: str, hyper: Mapping[str, Any], over: str, **options: Any) -> Tensor:
-    """The derivative of the loss by `over`, from runs alone."""
-    schedule = options.pop("schedule", None)
-    known = {**RULES[name].hyper, **hyper, **schedule_parameters(schedule)}
-
-    def loss(value: Tensor) -> Tensor:
-        own = {**hyper, over: value} if not over.startswith("schedule.") else hyper
-        moved = None if schedule is None else with_parameters(schedule, {over: value})
-        return unroll(objective, RULES[name], START, own, steps=STEPS, schedule=moved, **options).loss
-
-    return central(loss, torch.as_tensor(known[over], dtype=torch.float64).expand(ROWS).clone())
-
-
-def assert_close(actual: Tensor, expected: Tensor, relative: float) -> None:
-    torch.testing.assert_close(actual, expected, rtol=relative, atol=relative * 1e-3)
+from core.optim.objective import LossObjective
+from core.optim.unroll import unroll
+from tests.optim.trainings import (
+    CASES,
+    DIM,
+    MODES,
+    RATES,
+    ROWS,
+    START,
+    STEPS,
+    assert_close,
+    bowl,
+    differences,
+    differences_by_start,
+    normal,
+)
 
 
 @pytest.mark.parametrize("summed", [False, True])
@@ -103,37 +47,11 @@ def test_the_start_agrees_with_central_differences_at_the_dead_coordinate_too(na
         PARAMS
     ]
     for column in range(DIM):
-
-        def loss(value: Tensor, column: int = column) -> Tensor:
-            start = START.clone()
-            start[:, column] = value
-            return unroll(objective, RULES[name], start, hyper, steps=STEPS).loss
-
-        assert_close(found[:, column], central(loss, START[:, column]), 1e-7)
+        expected = differences_by_start(objective, name, hyper, column)
+        assert_close(found[:, column], expected, 1e-7)
     if not hyper.get("weight_decay"):
         # Nothing moves it, so the loss knows it as it was.
         torch.testing.assert_close(found[:, -1], 0.2 * START[:, -1])
-
-
-@pytest.mark.parametrize(
-    ("schedule", "over"),
-    [
-        (Constant(0.7), ("schedule.factor",)),
-        (Linear(9.5, start=1.0, end=0.2), ("schedule.steps", "schedule.start", "schedule.end")),
-        (Cosine(30.5, end=0.1), ("schedule.steps", "schedule.end")),
-        (InverseSquareRoot(3.0), ("schedule.scale",)),
-        (WarmUp(3, Cosine(30.5, end=0.1)), ("schedule.after.end", "schedule.after.steps")),
-    ],
-)
-def test_schedules_agree_with_central_differences(schedule: Schedule, over: tuple[str, ...]) -> None:
-    objective, hyper = bowl(), CASES["adam"]
-    expected = {name: differences(objective, "adam", hyper, name, schedule=schedule) for name in over}
-    for mode in MODES:
-        found = hypergradients(
-            objective, RULES["adam"], START, hyper, steps=STEPS, over=over, mode=mode, schedule=schedule
-        )
-        for name in over:
-            assert_close(found.gradients[name], expected[name], 1e-7)
 
 
 @pytest.mark.parametrize("options", [{}, {"first_order": True}, {"cut_state": True}, {"summed": True}])
@@ -257,186 +175,13 @@ def test_a_warm_state_is_part_of_the_graph() -> None:
         )
 
 
-@pytest.mark.parametrize("segment", [1, 2, 5, STEPS, 100])
-def test_segments_of_any_length_give_the_same_derivatives(segment: int) -> None:
-    plain = hypergradients(bowl(), RULES["adam"], START, CASES["adam"], steps=STEPS)
-    found = hypergradients(
-        bowl(), RULES["adam"], START, CASES["adam"], steps=STEPS, mode="segments", segment=segment
-    )
-    torch.testing.assert_close(found.gradients["lr"], plain.gradients["lr"], rtol=1e-12, atol=0.0)
-
-
-class Ledger:
-    """Counts the numbers that graphs keep alive, and their peak."""
-
-    def __init__(self) -> None:
-        self.now = self.peak = 0
-
-    def pack(self, tensor: Tensor) -> "Entry":
-        return Entry(self, tensor)
-
-
-class Entry:
-    def __init__(self, ledger: Ledger, tensor: Tensor) -> None:
-        # Detached, since a graph that holds its own result through a hook would be a cycle.
-        self.ledger, self.tensor = ledger, tensor.detach()
-        ledger.now += tensor.numel()
-        ledger.peak = max(ledger.peak, ledger.now)
-
-    def __del__(self) -> None:
-        self.ledger.now -= self.tensor.numel()
-
-
-def peak(mode: Mode, steps: int) -> int:
-    """The most numbers that graphs kept at once during a hypergradient by lr, beta1 and beta2."""
-    ledger = Ledger()
-
-    def training(params: Tensor, step: int) -> Tensor:
-        return (params**4).sum(dim=1) / 4
-
-    objective = LossObjective(training, lambda params: training(params, 0))
-    with torch.autograd.graph.saved_tensors_hooks(ledger.pack, lambda entry: entry.tensor):
-        hypergradients(
-            objective,
-            RULES["adam"],
-            normal(2, 100),
-            {"lr": 0.01},
-            steps=steps,
-            over=("lr", "beta1", "beta2"),
-            mode=mode,
-        )
-    return ledger.peak
-
-
-def test_memory_over_the_number_of_steps() -> None:
-    """Sixteen times the steps: the graph grows by 16, the segments by 4, forward mode not at all (but for the
-    powers of beta, numbers a row)."""
-    few, many = ({mode: peak(mode, steps) for mode in MODES} for steps in (16, 256))
-    assert many["reverse"] == pytest.approx(16 * few["reverse"], rel=0.1)
-    assert many["segments"] == pytest.approx(4 * few["segments"], rel=0.1)
-    assert many["forward"] == pytest.approx(few["forward"], rel=0.05)
-    assert few["forward"] < few["segments"] < few["reverse"]
-
-
-@pytest.mark.parametrize("steps", [1, 2, 9, 10, 100])
-def test_root_segment_is_the_ceiling_of_the_root(steps: int) -> None:
-    assert root_segment(steps) == math.ceil(math.sqrt(steps))
-
-
-def squared_error(output: Tensor, target: Tensor) -> Tensor:
-    return ((output - target) ** 2).mean()
-
-
-def module_objective() -> tuple[ModuleObjective, nn.Module]:
-    module = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 1)).double()
-    for seed, weight in enumerate(module.parameters()):
-        weight.data = 0.5 * normal(*weight.shape, seed=seed)
-    inputs = normal(20, 2)
-    targets = inputs.prod(dim=1, keepdim=True)
-
-    def batch(step: int) -> tuple[Tensor, Tensor]:
-        return inputs[step : step + 5], targets[step : step + 5]
-
-    return ModuleObjective(module, squared_error, batch, (inputs, targets)), module
-
-
-def test_modules_train_as_under_torch_and_agree_with_differences() -> None:
-    objective, module = module_objective()
-    start = objective.start(2)
-    optimizer = torch.optim.Adam(module.parameters(), lr=0.03)
-    for step in range(STEPS):
-        optimizer.zero_grad()
-        x, y = objective.batch(step)
-        squared_error(module(x), y).backward()
-        optimizer.step()
-    rates = torch.tensor([0.03, 0.01], dtype=torch.float64)
-
-    def loss(value: Tensor) -> Tensor:
-        return unroll(objective, RULES["adam"], start, {"lr": value}, steps=STEPS).loss
-
-    expected = central(loss, rates)
-    for mode in MODES:
-        found = hypergradients(objective, RULES["adam"], start, {"lr": rates}, steps=STEPS, mode=mode)
-        torch.testing.assert_close(found.params[0], objective.start(1)[0])
-        assert_close(found.gradients["lr"], expected, 1e-7)
-
-
-def test_rows_of_a_module_may_have_their_own_data() -> None:
-    """Tasks on the replica axis: each row's loss is that of its own data."""
-    module = nn.Linear(2, 1).double()
-    x, y = normal(4, 6, 2), normal(4, 6, 1, seed=1)
-    objective = ModuleObjective(module, squared_error, lambda step: (x, y), (x, y), per_row=True)
-    losses = objective.loss(objective.start(4))
-    expected = torch.stack([squared_error(module(a), b) for a, b in zip(x, y, strict=True)])
-    torch.testing.assert_close(losses, expected.detach())
-
-
-@pytest.mark.parametrize("segment", [None, 2])
-@pytest.mark.parametrize("warm", [False, True])
-def test_the_meta_gradient_through_an_inner_adam_agrees_with_central_differences(
-    warm: bool, segment: int | None
-) -> None:
-    """MAML (Finn, Abbeel and Levine 2017): tasks are rows, which share one start; adapt on a support set, be
-    judged on a query set."""
-    tasks, shots = 5, 6
-    module = nn.Sequential(nn.Linear(1, 3), nn.Tanh(), nn.Linear(3, 1)).double()
-    support, query = normal(tasks, shots, 1), normal(tasks, shots, 1, seed=1)
-    phase = normal(tasks, 1, 1, seed=2)
-    data = [(x, torch.sin(x + phase)) for x in (support, query)]
-    objective = ModuleObjective(module, squared_error, lambda step: data[0], data[1], per_row=True)
-    rule, shared = RULES["adam"], normal(objective.start(1).shape[1], seed=3)
-
-    def meta_loss(start: Tensor) -> Tensor:
-        params = start.expand(tasks, -1)
-        state = None
-        if warm:
-            first = unroll(objective, rule, params, {"lr": 0.01}, steps=2, segment=segment)
-            params, state = first.params, first.state
-        end = unroll(objective, rule, params, {"lr": 0.05}, steps=4, state=state, segment=segment)
-        return end.loss.mean()
-
-    leaf = shared.clone().requires_grad_()
-    (found,) = torch.autograd.grad(meta_loss(leaf), leaf)
-    for column in range(len(shared)):
-        unit = torch.zeros_like(shared)
-        unit[column] = 1.0
-
-        def slope(h: float, unit: Tensor = unit) -> float:
-            with torch.no_grad():
-                return float(meta_loss(shared + h * unit) - meta_loss(shared - h * unit)) / (2 * h)
-
-        assert float(found[column]) == pytest.approx((4 * slope(5e-5) - slope(1e-4)) / 3, rel=1e-7, abs=1e-10)
-
-
-class Detached:
-    """A field that hides how it depends on the parameters."""
-
-    def field(self, params: Tensor, step: int) -> Tensor:
-        return params.detach() * 2
-
-    def loss(self, params: Tensor) -> Tensor:
-        return (params**2).sum(dim=1)
-
-
-@pytest.mark.parametrize("mode", MODES)
-def test_a_detached_field_is_refused_unless_first_order(mode: Mode) -> None:
-    arguments: dict[str, Any] = {"steps": 3, "mode": mode}
-    with pytest.raises(ValueError, match=r"field at step \d .* first_order=True"):
-        hypergradients(Detached(), RULES["sgd"], START, {"lr": 0.1}, **arguments)
-    hypergradients(Detached(), RULES["sgd"], START, {"lr": 0.1}, first_order=True, **arguments)
-
-
-@pytest.mark.parametrize("mode", MODES)
-def test_a_loss_without_derivative_is_refused(mode: Mode) -> None:
-    objective = LossObjective(bowl().training, lambda params: params.detach().sum(dim=1))
-    with pytest.raises(ValueError, match="loss does not depend differentiably"):
-        hypergradients(objective, RULES["sgd"], START, {"lr": 0.1}, steps=3, mode=mode)
-
-
 def test_a_projection_is_part_of_the_training() -> None:
-    class Ball(Detached):
+    class Ball:
         def field(self, params: Tensor, step: int) -> Tensor:
             return params - 2.0
+
+        def loss(self, params: Tensor) -> Tensor:
+            return (params**2).sum(dim=1)
 
         def project(self, params: Tensor) -> Tensor:
             return params / params.norm(dim=1, keepdim=True)
@@ -449,29 +194,3 @@ def test_a_projection_is_part_of_the_training() -> None:
         torch.testing.assert_close(found.loss, torch.ones_like(found.loss))
         torch.testing.assert_close(found.gradients["lr"], torch.zeros(ROWS, dtype=torch.float64))
         torch.testing.assert_close(found.gradients[PARAMS], torch.zeros_like(START))
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"over": ("beta3",)}, r"adam: cannot differentiate by 'beta3'; it has params, lr, .*beta2"),
-        ({"over": ("amsgrad",)}, "cannot differentiate by 'amsgrad'"),
-        ({"over": ()}, "at least one"),
-        ({"mode": "sideways"}, "mode must be"),
-        ({"steps": 0}, "at least 1"),
-        ({"mode": "segments", "segment": 0}, "at least 1"),
-        ({"hyper": {"beta1": 0.9}}, "must hold lr"),
-        ({"hyper": {"lr": 0.1, "beta1": 1.5}}, "beta1 must be a number"),
-        ({"params": START[0]}, "must be"),
-    ],
-)
-def test_what_makes_no_sense_is_refused(change: dict[str, Any], message: str) -> None:
-    arguments = {"params": START, "hyper": {"lr": 0.1}, "steps": 3, **change}
-    with pytest.raises(ValueError, match=message):
-        hypergradients(bowl(), RULES["adam"], **arguments)
-
-
-def test_a_module_with_buffers_or_without_parameters_is_refused() -> None:
-    for module, message in ((nn.BatchNorm1d(2), "buffers"), (nn.Tanh(), "no parameters")):
-        with pytest.raises(ValueError, match=message):
-            ModuleObjective(module, squared_error, lambda step: (), ())

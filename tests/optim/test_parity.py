@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.testing._internal import common_optimizers as torch_inputs
 
 from core.optim import RULES, Rule
+from core.optim.state import tensors_of
 
 STEPS = 60
 ROWS = 3
@@ -102,19 +103,58 @@ def test_rules_are_torch_bit_for_bit(
                 assert same_bits(ours, torch.stack([torch_optimizer.state[row][field] for row in theirs]))
 
 
+LOW = [
+    ("sgd", {"lr": 0.01}),
+    ("sgd", {"lr": 0.01, "momentum": 0.9, "dampening": 0.1, "weight_decay": 1e-2}),
+    ("sgd", {"lr": 0.01, "momentum": 0.9, "nesterov": True}),
+    ("rmsprop", {"lr": 0.01, "eps": 1e-3}),
+    ("rmsprop", {"lr": 0.01, "eps": 1e-3, "momentum": 0.9, "weight_decay": 1e-2}),
+    ("adam", {"lr": 0.01, "eps": 1e-4}),
+    ("adam", {"lr": 0.01, "eps": 1e-4, "amsgrad": True, "weight_decay": 1e-2}),
+    ("adamw", {"lr": 0.01, "eps": 1e-4, "weight_decay": 0.1}),
+]
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_low_precision_state_is_torch_when_asked_for(dtype: torch.dtype) -> None:
-    rule = RULES["adam"]
+@pytest.mark.parametrize(("name", "kwargs"), LOW)
+def test_low_precision_state_is_torch_when_asked_for(
+    name: str, kwargs: dict[str, Any], dtype: torch.dtype
+) -> None:
+    optimizer, rule, _ = FAMILIES[name]
     theirs = start(dtype, 37).requires_grad_()
-    torch_optimizer = torch.optim.Adam([theirs], lr=0.01, eps=1e-4, foreach=False)
+    torch_optimizer = optimizer([theirs], foreach=False, **kwargs)
+    lr, hyper = hyper_of(kwargs, torch_optimizer)
     params = start(dtype, 37)
-    state = rule.init(params, state_dtype=dtype)
+    state = rule.init(params, state_dtype=dtype, **hyper)
     for gradient in gradients(dtype, 37)[:20]:
         gradient = gradient.clamp(-1, 1)
         theirs.grad = gradient.clone()
         torch_optimizer.step()
-        state = rule.step_(params, gradient, state, lr=0.01, eps=1e-4)
+        state = rule.step_(params, gradient, state, lr=lr, **hyper)
     assert same_bits(params.float(), theirs.detach().float())
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("name", [name for name in RULES if tensors_of(RULES[name].init(torch.ones(2, 2)))])
+def test_low_precision_parameters_step_as_float32_ones_that_are_rounded_once(
+    name: str, dtype: torch.dtype
+) -> None:
+    """Each step is that of the same parameters in float32, with the state that has come along in float32.
+    (A rule without a state steps in the parameters' own type, as torch's does.)"""
+    rule, params = RULES[name], start(dtype, 37)
+    state, wide = rule.init(params), rule.init(params.float())
+    in_place, own = params.clone(), rule.init(params)
+    for gradient in gradients(dtype, 37)[:20]:
+        gradient = gradient.clamp(-1, 1)
+        exact, wide = rule.step(params.float(), gradient.float(), wide, lr=0.01)
+        params, state = rule.step(params, gradient, state, lr=0.01)
+        own = rule.step_(in_place, gradient, own, lr=0.01)
+        assert params.dtype == dtype
+        assert same_bits(params.float(), exact.to(dtype).float())
+        assert torch.equal(in_place, params)
+        for value, other in zip(tensors_of(state).values(), tensors_of(wide).values(), strict=True):
+            assert value.dtype == torch.float32
+            assert torch.equal(value, other)
 
 
 def test_low_precision_parameters_have_a_float32_state_that_still_decays() -> None:

@@ -207,6 +207,8 @@ class Tune:
     """seeds for the report"""
     measure: str = "loss"
     """the problem's measure to tune for; lower is better"""
+    clip: float = 0.0
+    """hypergradients (by logarithms and logits) longer than this are clipped to it; 0: all are"""
     device: str = "cpu"
     """where it is computed: cpu, cuda, ..."""
 
@@ -226,6 +228,7 @@ class Tune:
             seeds=self.seeds,
             fresh_seeds=self.fresh_seeds,
             measure=self.measure,
+            clip=self.clip,
             device=self.device,
         )
 

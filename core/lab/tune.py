@@ -1,10 +1,10 @@
 """Tune the hyperparameters of a rule on a problem: by hypergradient descent, on a grid, or at random.
 
 All three search between the same bounds, in logarithms and logits, on the same tuning seeds, for the same
-cost; what they find is reported on fresh seeds. Cost is counted in plain trainings (of one setting on all
-tuning seeds), of which a hypergradient costs several: `core.lab.tuning.trials.price`. On the clock the
-methods differ at equal cost: a grid and random points train in few large batches, descent waits for each
-round.
+cost; what they find is reported on fresh seeds. Descent clips its derivatives (`core.lab.tuning.descent`).
+Cost is counted in plain trainings (of one setting on all tuning seeds), of which a hypergradient costs
+several: `core.lab.tuning.trials.price`. On the clock the methods differ at equal cost: a grid and random
+points train in few large batches, descent waits for each round.
 
 What is tuned is the loss after so many steps, and what is best there need not be best later. The study
 `hypergradient` shows how much it costs; Wu, Ren, Liao and Grosse 2018 named it short-horizon bias.
@@ -12,6 +12,7 @@ What is tuned is the loss after so many steps, and what is best there need not b
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -128,6 +129,7 @@ def tune(
     measure: str = "loss",
     summed: bool = False,
     rate: float = 0.5,
+    clip: float = 0.0,
     mode: Mode = "segments",
     device: str = "cpu",
     progress: Progress | None = None,
@@ -152,6 +154,8 @@ def tune(
         measure: of the problem; lower is better.
         summed: take the sum of the measure over all steps in place of its final value.
         rate: length of the descent's first step in logarithms and logits; steps grow to at most twice that.
+        clip: derivatives of the mean loss by logarithms and logits that are longer count as so long, for
+            which a step has its full length; shorter ones make shorter steps. With 0 all are clipped.
         mode: of `core.optim.hypergradient`, for the descent.
         device: of the problem.
         progress: is told of each round.
@@ -169,10 +173,12 @@ def tune(
         raise VhatError("tuning needs at least two seeds and two fresh seeds")
     if steps < 1 or budget < 1 or not rate > 0:
         raise VhatError(f"tuning needs steps, a budget and a rate, got {steps}, {budget} and {rate}")
+    if not 0 <= clip < math.inf:
+        raise VhatError(f"derivatives can be clipped to a length of 0 or more, got {clip}")
     own = Keys.of(range(seeds), study="tune", device=device)
     others = Keys.of(range(seeds, seeds + fresh_seeds), study="tune", device=device)
     trials = Trials(problem, chosen, own, seeds, steps, measure, summed, held, mode)
-    plan = _plan(method, space, trials, budget, starts, rate)
+    plan = _plan(method, space, trials, budget, starts, rate, clip)
     try:
         with one_thread():
             check_init(problem, problem.init(own), seeds)
@@ -207,6 +213,7 @@ def _plan(
     budget: int,
     starts: int | Sequence[Mapping[str, float]],
     rate: float,
+    clip: float,
 ) -> Callable[[Progress], Path]:
     """The search, ready to start."""
     device, size = trials.keys.device, len(space.names)
@@ -225,7 +232,7 @@ def _plan(
                 f"a hypergradient costs {each} trainings: a budget of {budget} does not pay one from each of "
                 f"{unit.shape[1]} starts"
             )
-        return partial(descend, trials, space, unit, rounds=rounds, rate=rate)
+        return partial(descend, trials, space, unit, rounds=rounds, rate=rate, clip=clip)
     else:
         raise VhatError(nearest(method, METHODS, kind="method"))
     return partial(look_at, trials, space, unit, label=method)

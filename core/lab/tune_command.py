@@ -31,6 +31,7 @@ def tune_problem(
     seeds: int,
     fresh_seeds: int,
     measure: str,
+    clip: float,
     device: str,
 ) -> None:
     """Tune a rule on a problem, by one method or by all at equal cost, and print what was found.
@@ -40,7 +41,8 @@ def tune_problem(
         together: all methods.
         ranges: `lr=1e-4:1` each.
         fixed: `eps=1e-6` each.
-        rule, over, method, steps, budget, seeds, fresh_seeds, measure, device: as of `core.lab.tune.tune`.
+        rule, over, method, steps, budget, seeds, fresh_seeds, measure, clip, device: as of
+            `core.lab.tune.tune`.
 
     Raises:
         VhatError: for whatever cannot be tuned.
@@ -65,6 +67,7 @@ def tune_problem(
                 seeds=seeds,
                 fresh_seeds=fresh_seeds,
                 measure=measure,
+                clip=clip,
                 device=device,
                 progress=progress,
             )

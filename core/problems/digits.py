@@ -92,29 +92,33 @@ class Digits:
             parts.append((2.0 * unit - 1.0) / inputs**0.5)
         return torch.cat(parts, dim=1)
 
-    def field(self, params: Tensor, keys: Keys, step: int) -> Field:
-        """The gradient of a batch's mean cross-entropy `[R, D]`, and its `loss`."""
+    def losses(self, params: Tensor, keys: Keys, step: int) -> Tensor:
+        """The mean cross-entropy of the step's batch `[R]`, differentiable in the parameters `[R, D]`."""
         places, labels = self.training_set(keys)
         drawn = keys.distinct().fold("batch").at(step).integers(self.samples, self.batch)
         inputs = keys.spread(self.inputs[places.gather(1, drawn)])
         targets = keys.spread(labels.gather(1, drawn))
+        return vmap(nn.functional.cross_entropy)(self.forward(params, inputs), targets)
+
+    def field(self, params: Tensor, keys: Keys, step: int) -> Field:
+        """The gradient of a batch's mean cross-entropy `[R, D]`, and its `loss`; derivatives of the gradient
+        come through `losses`."""
         params = params.detach().requires_grad_()
-        losses = vmap(nn.functional.cross_entropy)(self.forward(params, inputs), targets)
+        losses = self.losses(params, keys, step)
         (gradient,) = torch.autograd.grad(losses.sum(), params)
         return Field(gradient, {"loss": losses.detach()})
 
     def measure(self, params: Tensor, keys: Keys) -> Mapping[str, Tensor]:
         """`validation error` and `test error`, shares of digits taken for another; `training error` and
-        `training loss` (mean cross-entropy) on the seed's own digits and labels; `weight norm`."""
+        `training loss` (mean cross-entropy) on the seed's own digits and labels; `weight norm`. The loss and
+        the norm are differentiable, shares are not."""
         places, labels = self.training_set(keys)
-        with torch.no_grad():
-            held_out = self.forward(params, self.inputs[POOL:]).argmax(dim=2) != self.labels[POOL:]
-            seen, targets = self.forward(params, keys.spread(self.inputs[places])), keys.spread(labels)
-            loss = vmap(nn.functional.cross_entropy)(seen, targets)
+        held_out = self.forward(params, self.inputs[POOL:]).argmax(dim=2) != self.labels[POOL:]
+        seen, targets = self.forward(params, keys.spread(self.inputs[places])), keys.spread(labels)
         return {
             "validation error": held_out[:, :VALIDATION].float().mean(dim=1),
             "test error": held_out[:, VALIDATION:].float().mean(dim=1),
             "training error": (seen.argmax(dim=2) != targets).float().mean(dim=1),
-            "training loss": loss,
+            "training loss": vmap(nn.functional.cross_entropy)(seen, targets),
             "weight norm": (params**2).sum(dim=1).sqrt(),
         }

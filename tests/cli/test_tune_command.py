@@ -174,7 +174,8 @@ def test_help_names_the_methods(capsys: pytest.CaptureFixture[str]) -> None:
     assert caught.value.code == 0
     text = capsys.readouterr().out
     assert all(
-        word in text for word in ("FILE.py:NAME", "hypergradient, grid or random", "--compare", "--over")
+        word in text
+        for word in ("FILE.py:NAME", "hypergradient, grid or random", "--compare", "--over", "--clip")
     )
 
 

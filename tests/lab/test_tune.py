@@ -1,6 +1,7 @@
 """Tuning: descent finds what a closed form says is best, every method keeps its account, and nonsense is
 refused in one line."""
 
+import math
 from typing import Any
 
 import pytest
@@ -12,13 +13,16 @@ from torch import Tensor, nn
 from core.lab.differentiable import ProblemObjective
 from core.lab.errors import VhatError
 from core.lab.modules import problem_from
-from core.lab.problem import Field
+from core.lab.problem import Field, Problem
 from core.lab.random import Keys
 from core.lab.tune import METHODS, Method, Tuned, tune
 from core.optim import RULES
 from core.optim.hypergradient import Mode, hypergradients
 from core.optim.unroll import unroll
+from core.problems.digits import Digits
 from core.problems.quadratic import Canyon
+from core.problems.regression import Regression
+from core.problems.valleys import Valley
 
 
 def test_the_best_rate_of_one_step_is_the_closed_form() -> None:
@@ -146,6 +150,8 @@ def test_a_best_value_at_an_end_of_its_range_is_said() -> None:
         ({"method": "gird"}, "unknown method 'gird'; did you mean 'grid'"),
         ({"mode": "backward"}, "unknown mode 'backward'"),
         ({"seeds": 1}, "at least two seeds"),
+        ({"clip": -1.0}, "clipped to a length of 0 or more, got -1.0"),
+        ({"clip": float("nan")}, "clipped to a length of 0 or more, got nan"),
         ({"measure": "gop"}, "unknown measure 'gop'; did you mean 'gap'"),
         ({"steps": 0}, "needs steps, a budget and a rate, got 0"),
         ({"budget": 7}, "a budget of 7 does not pay one from each of 2 starts"),
@@ -172,6 +178,41 @@ class Detached(Canyon):
 def test_a_problem_that_is_not_differentiable_is_refused() -> None:
     with pytest.raises(VhatError, match=r"cannot tune: the objective's field at step \d does not depend"):
         tune(Detached(), "sgd", over=("lr",), steps=3, measure="gap")
+
+
+@pytest.mark.parametrize(
+    ("problem", "measure", "rate"),
+    [
+        (Canyon(10.0), "gap", 1e-3),
+        (Valley("Rosenbrock"), "gap", 1e-5),
+        (Regression(4, 20, batch=5), "gap", 1e-3),
+        (Digits(20, batch=8), "training loss", 0.01),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_every_problem_of_the_lab_has_hypergradients(problem: Problem, measure: str, rate: float) -> None:
+    """Tuned by descent, which follows what a tenth more and less of the rate changes."""
+    found = tune(
+        problem,
+        "sgd",
+        over=("lr",),
+        steps=4,
+        measure=measure,
+        budget=8,
+        seeds=2,
+        fresh_seeds=2,
+        ranges={"lr": (rate / 10, rate)},
+    )
+    assert found.loss < math.inf
+    keys = Keys.of(range(3))
+    params, objective = problem.init(keys), ProblemObjective(problem, keys, measure)
+    torch.testing.assert_close(objective.field(params, 2), problem.field(params, keys, 2).values)
+    slope = hypergradients(objective, RULES["sgd"], params, {"lr": rate}, steps=4).gradients["lr"]
+    up, down = (
+        unroll(objective, RULES["sgd"], params, {"lr": factor * rate}, steps=4).loss.double()
+        for factor in (1.1, 0.9)
+    )
+    torch.testing.assert_close(slope, (up - down) / (0.2 * rate), rtol=5e-2, atol=1e-6)
 
 
 def squared_error(output: Tensor, target: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -128,6 +129,31 @@ def test_descent_never_forgets_its_best(scale: float) -> None:
             best = int(path.losses[:step, 0, start].argmin())
             way = float((at[step, 0, start] - at[best, 0, start]).norm())
             assert way <= 1.0 + 1e-9
+
+
+@pytest.mark.parametrize(
+    ("size", "clip", "length"), [(1e-3, 0.0, 1.0), (1e9, 0.0, 1.0), (1e9, 5.0, 1.0), (2.0, 5.0, 0.4)]
+)
+def test_derivatives_above_the_clip_take_a_full_step_and_others_one_in_proportion(
+    size: float, clip: float, length: float
+) -> None:
+    class Steep:
+        """The derivatives by the logarithms are `size` along (0.6, 0.8)."""
+
+        mode = "reverse"
+
+        def hypergradients(
+            self, values: dict[str, torch.Tensor]
+        ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+            ways = dict(zip(("lr", "eps"), (0.6, 0.8), strict=True))
+            return torch.ones_like(values["lr"]), {n: size * ways[n] / v for n, v in values.items()}
+
+    space = Space.of(ADAM, ("lr", "eps"))
+    some: Any = Steep()
+    path = descend(some, space, spread_starts(2, 1)[None], Quiet(), rounds=2, rate=0.5, clip=clip)
+    moved = torch.stack([path.settings[n].log() for n in space.names], dim=-1)[:, 0, 0]
+    expected = -0.5 * length * torch.tensor([0.6, 0.8], dtype=torch.float64)
+    torch.testing.assert_close(moved[1] - moved[0], expected)
 
 
 def _coordinate(name: str, values: torch.Tensor) -> torch.Tensor:

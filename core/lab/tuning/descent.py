@@ -2,8 +2,10 @@
 
 Each round trains all starts on all tuning seeds in one batch. A start whose mean loss fell steps on against
 the derivative, and its steps grow by a half; one whose loss rose or diverged goes back and tries half the
-step. The derivative gives the direction alone: it is clipped to the length of the step, however an exploding
-training blows it up.
+step. Derivatives are clipped: one longer than `clip` counts as one of that length, for which a step has its
+full length, and a shorter one makes the step shorter in proportion. With `clip` 0, where a search begins
+unless it is told otherwise, all are clipped, and the derivative gives the direction alone: an exploding
+training cannot throw a search away.
 """
 
 from __future__ import annotations
@@ -29,7 +31,14 @@ def spread_starts(hyperparameters: int, starts: int) -> Tensor:
 
 
 def descend(
-    trials: Trials, space: Space, unit: Tensor, progress: Progress, *, rounds: int, rate: float
+    trials: Trials,
+    space: Space,
+    unit: Tensor,
+    progress: Progress,
+    *,
+    rounds: int,
+    rate: float,
+    clip: float = 0.0,
 ) -> Path:
     """Follow hypergradients from starts in the unit cube.
 
@@ -39,10 +48,11 @@ def descend(
         progress: is told of each round.
         rounds: hypergradients of each start.
         rate: length of the first step in logarithms and logits.
+        clip: length of a derivative, of the mean loss by logarithms and logits, above which it is clipped.
     """
     cost = price(trials.mode, len(space.names)) * unit.shape[1]
     progress.expect(rounds * cost)
-    descent = _Descent(space, unit, rate=rate)
+    descent = _Descent(space, unit, rate=rate, clip=clip)
     visited, losses = [], []
     for _ in range(rounds):
         values = space.values(descent.at)
@@ -58,8 +68,9 @@ def descend(
 class _Descent:
     """Where starts `[G, S]` stand in K unbounded coordinates, and what they have seen."""
 
-    def __init__(self, space: Space, unit: Tensor, *, rate: float) -> None:
+    def __init__(self, space: Space, unit: Tensor, *, rate: float, clip: float) -> None:
         self.space, self.rate = space, rate
+        self.shortest = max(clip, torch.finfo(torch.float64).tiny)
         self.at = self.best_at = space.within_reach(space.between(unit))
         self.best_loss = torch.full_like(unit[..., 0], math.inf)
         self.speed = torch.ones_like(self.best_loss)
@@ -74,7 +85,7 @@ class _Descent:
         seen = self.best_loss.isfinite()
         self.best_loss = torch.where(better, mean, self.best_loss)
         self.best_at = torch.where(better.unsqueeze(-1), self.at, self.best_at)
-        down = -slope / length.clamp(min=torch.finfo(torch.float64).tiny).unsqueeze(-1)
+        down = -slope / length.clamp(min=self.shortest).unsqueeze(-1)
         self.direction = torch.where(better.unsqueeze(-1), down, self.direction)
         # The first finite training sets the pace; before it, retreats grow.
         pace = torch.where(better, 1.5 * self.speed, self.speed / 2).clamp(max=_LONGEST)

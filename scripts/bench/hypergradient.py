@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -31,7 +31,7 @@ from core.optim import RULES
 from core.optim.hypergradient import Hypergradients, Mode, hypergradients
 from core.optim.objective import LossObjective
 from core.optim.unroll import unroll
-from scripts.bench.hypergradient_peers import Training, peers
+from scripts.bench.hypergradient_peers import Peer, Training, peers
 from scripts.bench.timing import Steps, command, finish, in_turns
 
 BATCH = 64
@@ -117,7 +117,7 @@ def peak_megabytes(call: Callable[[], object]) -> float:
     return peak / 2**20
 
 
-def errors(steps: int) -> dict[str, float]:
+def errors(steps: int, others: Mapping[str, Peer]) -> dict[str, float]:
     """The largest relative distance to central differences (Richardson), float64: ours on two rows, others on
     the first."""
     small = case(2, steps, torch.float64)
@@ -135,7 +135,7 @@ def errors(steps: int) -> dict[str, float]:
     for mode in MODES:
         own = small.differentiated(mode).gradients
         found[f"ours, {mode}"] = max(float((own[name] / exact[name] - 1).abs().max()) for name in OVER)
-    for peer, differentiate in peers()[0].items():
+    for peer, differentiate in others.items():
         theirs = differentiate(small.first, HYPER)
         found[peer] = max(abs(value / float(exact[name][0]) - 1) for name, value in theirs.items())
     return found
@@ -151,13 +151,15 @@ def repeated(call: Callable[[], object]) -> Steps:
     return go
 
 
-def measure(replicas: int, error: dict[str, float], args: Args) -> list[Measured]:
+def measure(
+    replicas: int, error: Mapping[str, float], others: Mapping[str, Peer], args: Args
+) -> list[Measured]:
     """The rows of one number of hypergradients."""
     own = case(replicas, args.steps, torch.float32)
     calls: dict[str, Callable[[], object]] = {"plain training": own.plain}
     calls |= {f"ours, {mode}": partial(own.differentiated, mode) for mode in MODES}
     if replicas == 1:
-        calls |= {name: partial(peer, own.first, HYPER) for name, peer in peers()[0].items()}
+        calls |= {name: partial(peer, own.first, HYPER) for name, peer in others.items()}
     memory = {name: peak_megabytes(call) for name, call in calls.items()}
     times = in_turns({name: repeated(call) for name, call in calls.items()}, args.turns, args.seconds)
     reverse = "ours, reverse"
@@ -181,7 +183,8 @@ def measure(replicas: int, error: dict[str, float], args: Args) -> list[Measured
 def main(args: Args) -> None:
     """Measure, print and store."""
     torch.set_num_threads(1)
-    error = errors(args.steps)
+    others, missing = peers(case(2, 3, torch.float32).first, HYPER)
+    error = errors(args.steps, others)
     benchmark = Benchmark(
         name="hypergradient",
         title="Hypergradients",
@@ -193,10 +196,10 @@ def main(args: Args) -> None:
         ),
         unit="time, our reverse mode = 1",
         faster="down",
-        rows=tuple(row for replicas in args.replicas for row in measure(replicas, error, args)),
+        rows=tuple(row for replicas in args.replicas for row in measure(replicas, error, others, args)),
         turns=args.turns,
         command=command(),
-        missing=peers()[1],
+        missing=missing,
     )
     finish(benchmark, args.out)
 

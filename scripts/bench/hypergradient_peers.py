@@ -8,12 +8,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from scripts.bench.timing import missing_peer
+from scripts.bench.timing import failure, missing_peer
 
 Named = dict[str, Tensor]
 
@@ -126,8 +127,13 @@ _PEERS: dict[str, tuple[str, Peer]] = {
 }
 
 
-def peers() -> tuple[dict[str, Peer], tuple[str, ...]]:
-    """Those that are installed, and a line for each that is not."""
-    there = {name: peer for name, (package, peer) in _PEERS.items() if missing_peer(package) is None}
-    lines = [line for package, _ in _PEERS.values() if (line := missing_peer(package)) is not None]
+def peers(training: Training, hyper: Mapping[str, float]) -> tuple[dict[str, Peer], tuple[str, ...]]:
+    """Those that are installed and differentiate a training, and a line for each that cannot."""
+    there, lines = {}, []
+    for name, (package, peer) in _PEERS.items():
+        line = missing_peer(package) or failure(name, partial(peer, training, hyper))
+        if line is None:
+            there[name] = peer
+        else:
+            lines.append(line)
     return there, tuple(lines)

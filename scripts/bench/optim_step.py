@@ -2,7 +2,8 @@
 
 Contestants take turns; a ratio is to torch's default step in the same turn. Gradients stay fixed. The floors:
 `kernels` is nothing but the kernels that Adam's formula needs on one flat tensor, with the gradients gathered
-before and the parameters written back; `copy` reads the parameters once and writes them elsewhere.
+before and the parameters written back; `kernels, flat` is the same without those copies, as if the parameters
+and gradients were views of flat tensors; `copy` reads the parameters once and writes them elsewhere.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -22,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from core.lab.benchmark import Benchmark, Measured
 from core.optim import RULES, torch_optim
-from scripts.bench.timing import Steps, command, finish, in_turns, missing_peer
+from scripts.bench.timing import Steps, command, failure, finish, in_turns, missing_peer
 
 Step = Callable[[], object]
 Size = Literal["mlp", "1e3", "1e5", "1e7"]
@@ -34,6 +36,7 @@ SHAPES: dict[Size, tuple[tuple[int, ...], ...]] = {
 }
 TITLES = {"mlp": "MLP 4-64-64-2", "1e3": "1e3 floats", "1e5": "1e5 floats", "1e7": "1e7 floats"}
 GOALS = {("Adam", "mlp"): 0.15, ("Adam", "1e7"): 0.2}
+COPIES, MOST_COPIES = "floor: copy", 2.2
 DEFAULT, OURS = "torch default", ("ours", "ours fused", "our rule, in place")
 
 
@@ -81,14 +84,35 @@ def contestants(size: Size, name: str, device: str) -> dict[str, Step]:
             "our rule, in place": in_place(flat.clone(), flat_gradient),
             "our rule, pure": pure(flat.clone(), flat_gradient),
         }
-        if missing_peer("torchopt") is None:
-            import torchopt
-
-            found["TorchOpt"] = torchopt.Adam(parameters(), lr=1e-3).step
+        if not peer_lines():
+            found["TorchOpt"] = torchopt_step(parameters())
         if size == "mlp":
-            found["floor: kernels"] = kernels([p.detach() for p in parameters()], gradients)
-        found["floor: copy"] = copy_of(flat)
+            parts = [p.detach() for p in parameters()]
+            found["floor: kernels"] = kernels(parts, gradients)
+            found["floor: kernels, flat"] = kernels(parts, gradients, copies=False)
+        found[COPIES] = copy_of(flat)
     return found
+
+
+def torchopt_step(parameters: list[nn.Parameter]) -> Step:
+    """TorchOpt's own Adam."""
+    import torchopt
+
+    step: Step = torchopt.Adam(parameters, lr=1e-3).step
+    return step
+
+
+@cache
+def peer_lines() -> tuple[str, ...]:
+    """A line if TorchOpt cannot take part."""
+
+    def attempt() -> None:
+        parameter = nn.Parameter(torch.ones(2))
+        parameter.grad = torch.ones(2)
+        torchopt_step([parameter])()
+
+    line = missing_peer("torchopt") or failure("TorchOpt", attempt)
+    return (line,) if line else ()
 
 
 def in_place(params: Tensor, gradient: Tensor) -> Step:
@@ -116,8 +140,8 @@ def pure(params: Tensor, gradient: Tensor) -> Step:
     return step
 
 
-def kernels(params: list[Tensor], gradients: list[Tensor]) -> Step:
-    """Adam's formula with all its numbers ready, and nothing around it."""
+def kernels(params: list[Tensor], gradients: list[Tensor], *, copies: bool = True) -> Step:
+    """Adam's formula with all its numbers ready, and nothing around it but the copies to and fro."""
     values = torch.cat([p.reshape(-1) for p in params])
     gathered, m, v, root = (torch.zeros_like(values) for _ in range(4))
     sizes = [p.numel() for p in params]
@@ -129,12 +153,14 @@ def kernels(params: list[Tensor], gradients: list[Tensor]) -> Step:
 
     @torch.no_grad()
     def step() -> None:
-        torch._foreach_copy_(inputs, gradients)
+        if copies:
+            torch._foreach_copy_(inputs, gradients)
         m.lerp_(gathered, 0.1)
         v.mul_(beta2).addcmul_(gathered, gathered, value=1e-3)
         torch.sqrt(v, out=root).div_(correction).add_(eps)
         values.addcdiv_(m, root, value=-1e-3)
-        torch._foreach_copy_(params, views)
+        if copies:
+            torch._foreach_copy_(params, views)
 
     return step
 
@@ -157,46 +183,77 @@ def repeated(step: Step, device: str) -> Steps:
     return go
 
 
-def measure(size: Size, name: str, args: Args) -> list[Measured]:
-    """The rows of one optimizer at one size."""
+def measure(size: Size, name: str, args: Args) -> tuple[list[Measured], list[Measured]]:
+    """The rows of one optimizer at one size: over torch's default step, and over a copy where bandwidth is
+    what limits."""
     sides = {k: repeated(step, args.device) for k, step in contestants(size, name, args.device).items()}
     times = in_turns(sides, args.turns, args.seconds)
-    rows = []
+    case, rows, copies = f"{name}, {TITLES[size]}", [], []
     for side in sides:
         beside = {"µs a step": f"{1e6 * times.median(side):,.1f}"}
-        if "floor: copy" in sides:
-            beside["copies"] = f"{times.ratio(side, 'floor: copy').median:,.1f}"
         goal = GOALS.get((name, size)) if side in OURS else None
-        rows.append(Measured(f"{name}, {TITLES[size]}", side, times.ratio(side, DEFAULT), goal, beside))
-    return rows
+        rows.append(Measured(case, side, times.ratio(side, DEFAULT), goal, beside))
+        if size == "1e7" and side != COPIES:
+            most = MOST_COPIES if side in OURS else None
+            copies.append(Measured(case, side, times.ratio(side, COPIES), most, beside))
+    return rows, copies
 
 
 def main(args: Args) -> None:
     """Measure, print and store."""
     torch.set_num_threads(args.threads)
-    rows = []
+    rows, copies = [], []
     for size in args.sizes:
         for name in ("Adam", "SGD", "RMSprop") if size == "mlp" else ("Adam",):
-            rows += measure(size, name, args)
-    missing = missing_peer("torchopt")
-    benchmark = Benchmark(
+            found = measure(size, name, args)
+            rows += found[0]
+            copies += found[1]
+    finish(step_benchmark(rows, args.turns), args.out)
+    if copies:
+        finish(memory_benchmark(copies, args.turns), args.out)
+
+
+def step_benchmark(rows: list[Measured], turns: int) -> Benchmark:
+    """Against torch's default step."""
+    return Benchmark(
         name="optim-step",
         title="One optimizer step",
         about=(
             "One step of an optimizer whose parameters hold fixed gradients. Ours steps all parameters as "
             "one flat tensor, with torch's bits; fused asks for torch's fused kernel, and gets its bits. "
-            "The column copies is the time in copies of the parameters, the memory floor. The floor called "
-            "kernels is nothing but the kernels that the formula needs on one flat tensor, with gradients "
-            "gathered before and parameters written back."
+            "The floor called kernels is nothing but the kernels that the formula needs on one flat tensor, "
+            "with gradients gathered before and parameters written back: a step with torch's bits that is "
+            "made of torch's operations takes at least that. The floor called flat is without these copies. "
+            "To reach it parameters would have to be views of one tensor, which changes what their owner "
+            "holds (saving or copying one of them takes all, one that is exchanged or shared falls out), so "
+            "ours copies."
         ),
         unit="time, torch's default step = 1",
         faster="down",
         rows=tuple(rows),
-        turns=args.turns,
+        turns=turns,
         command=command(),
-        missing=(missing,) if missing else (),
+        missing=peer_lines(),
     )
-    finish(benchmark, args.out)
+
+
+def memory_benchmark(rows: list[Measured], turns: int) -> Benchmark:
+    """Against the memory's bandwidth."""
+    return Benchmark(
+        name="optim-step-memory",
+        title="One optimizer step against the memory floor",
+        about=(
+            "The steps of Adam on 10 million floats once more, over the time of one copy of the parameters, "
+            "which reads and writes each of them once. A step reads parameters, gradients and both moments "
+            "and writes all but the gradients."
+        ),
+        unit="time, one copy of the parameters = 1",
+        faster="down",
+        rows=tuple(rows),
+        turns=turns,
+        command=command(),
+        missing=peer_lines(),
+    )
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
-"""What the benchmarks share: contestants take turns, so that a machine that slows down slows all of them; a
-ratio is taken within its turn; and what was measured is printed and stored.
+"""What the benchmarks share: contestants take turns, so that a machine that slows down slows all of them, and
+each turn begins with another one, so that none always follows the same; a ratio is taken within its turn; and
+what was measured is printed and stored.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from statistics import median
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from core.lab.benchmark import FOLDER, Benchmark, Ratio, ratio_text
+from core.lab.errors import one_line
 from core.lab.study import Table
 from core.lab.tables import text_table
 
@@ -50,9 +52,11 @@ def in_turns(sides: Mapping[str, Steps], turns: int, seconds: float, *, fewest: 
     """Each side for about `seconds` a turn, and for at least `fewest` steps."""
     counts = {name: max(fewest, _steps_for(go, seconds)) for name, go in sides.items()}
     times: dict[str, list[float]] = {name: [] for name in sides}
+    order = list(sides)
     for _ in range(turns):
-        for name, go in sides.items():
-            times[name].append(timed(go, counts[name]))
+        for name in order:
+            times[name].append(timed(sides[name], counts[name]))
+        order = order[1:] + order[:1]
     return Times(times)
 
 
@@ -70,6 +74,15 @@ def missing_peer(package: str) -> str | None:
     if importlib.util.find_spec(package) is not None:
         return None
     return f"{package} is not installed: pip install -e '.[bench]'"
+
+
+def failure(peer: str, attempt: Callable[[], object]) -> str | None:
+    """A line that says why, if a peer fails at what it is to be timed for."""
+    try:
+        attempt()
+    except Exception as error:  # somebody else's package may raise anything
+        return f"{peer} takes no part: {type(error).__name__}: {one_line(str(error))}"
+    return None
 
 
 def command() -> str:

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from scripts.bench.timing import Times, command, in_turns, missing_peer
+from scripts.bench.timing import Times, command, failure, in_turns, missing_peer
 
 
 def test_a_ratio_is_taken_within_its_turn() -> None:
@@ -18,11 +18,11 @@ def test_a_ratio_is_taken_within_its_turn() -> None:
 
 def test_contestants_take_turns() -> None:
     calls: list[tuple[str, int]] = []
-    sides = {name: lambda steps, name=name: calls.append((name, steps)) for name in ("a", "b")}
+    sides = {name: lambda steps, name=name: calls.append((name, steps)) for name in "abc"}
     times = in_turns(sides, turns=4, seconds=1e-9, fewest=10)
-    assert [name for name, _ in calls[-8:]] == ["a", "b"] * 4
-    assert all(steps >= 10 for _, steps in calls[-8:])
-    assert {name: len(own) for name, own in times.seconds.items()} == {"a": 4, "b": 4}
+    assert "".join(name for name, _ in calls[-12:]) == "abcbcacababc"
+    assert all(steps >= 10 for _, steps in calls[-12:])
+    assert {name: len(own) for name, own in times.seconds.items()} == dict.fromkeys("abc", 4)
 
 
 @pytest.mark.parametrize("out", [["--out", "/some/where"], ["--out=/some/where"], []])
@@ -36,3 +36,14 @@ def test_a_missing_peer_is_told_with_what_to_do() -> None:
     line = missing_peer("no_such_package")
     assert line is not None
     assert "pip install -e '.[bench]'" in line
+
+
+def test_a_peer_that_fails_is_told_in_one_line() -> None:
+    def broken() -> None:
+        raise KeyError("first\nsecond")
+
+    assert failure("theirs", lambda: None) is None
+    line = failure("theirs", broken)
+    assert line is not None
+    assert line.startswith("theirs takes no part: KeyError: ")
+    assert "\n" not in line

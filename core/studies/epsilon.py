@@ -25,6 +25,8 @@ from core.lab.tables import number
 from core.lab.verdict import Finding, Outcome, Verdict, finding, verdict
 from core.optim.rules import RULES
 from core.problems.streams import follow
+from core.studies.epsilon_lost import PARAMETERS, USUAL, draw_lost, keeps, walked
+from core.studies.epsilon_lost import STEPS as WALKED
 
 TYPES: dict[str, tuple[torch.dtype, torch.dtype]] = {
     "float64": (torch.float64, torch.float64),
@@ -35,6 +37,8 @@ TYPES: dict[str, tuple[torch.dtype, torch.dtype]] = {
     "float16 throughout": (torch.float16, torch.float16),
 }
 """Of parameters and gradients, and of the moments."""
+SEEDS = "epsilon/2"
+"""Of the second run: the first had judged eps = 0 on small gradients too."""
 EPSILONS = (0.0, 1e-16, 1e-12, 1e-8, 1e-4)
 DEFAULT = 1e-8
 LR = 1e-3
@@ -108,13 +112,14 @@ def fading(cell: Cell, keys: Keys, *, device: str) -> dict[str, Array]:
 
 
 def experiments(plan: Plan) -> tuple[Experiment, ...]:
-    """Every type with every eps on small gradients; every type on fading ones."""
+    """Every type with every eps on small gradients; on fading ones; and with steps that rounding swallows."""
     cells = tuple({"type": t, "eps": eps, "steps": plan.steps} for t in TYPES for eps in EPSILONS)
     types = tuple({"type": t} for t in TYPES)
     seeds = plan.reporting_seeds
     return (
-        Measurement("sizes", "epsilon", step_sizes, cells, seeds, cost=plan.steps),
-        Measurement("fading", "epsilon", fading, types, seeds, cost=BEFORE + MOMENTS[-1]),
+        Measurement("sizes", SEEDS, step_sizes, cells, seeds, cost=plan.steps),
+        Measurement("fading", SEEDS, fading, types, seeds, cost=BEFORE + MOMENTS[-1]),
+        Measurement("lost", SEEDS, walked, tuple({"type": t} for t in PARAMETERS), seeds, cost=WALKED),
     )
 
 
@@ -145,6 +150,7 @@ def judge(results: Results) -> Verdict:
             replicas=seeds,
             text=NEEDED if eps == 0 else SAFE,
             unit="lr",
+            decisive=not (eps == 0 and zone == "small"),
         )
         for eps in (0.0, DEFAULT)
         for zone in ZONES
@@ -163,31 +169,68 @@ def judge(results: Results) -> Verdict:
         )
         for name in list(TYPES)[1:]
     ]
-    return verdict([*findings, *beside], _sentence(findings, beside))
+    lost = keeps(results)
+    ordered = sorted(findings, key=lambda f: not f.decisive)
+    return verdict([*ordered, *beside, *lost], _sentence(findings, beside, lost))
 
 
-def _sentence(findings: list[Finding], beside: list[Finding]) -> str:
+def rounds_to_zero(name: str, zone: str) -> bool:
+    """Whether a type loses v on a zone's gradients, by `vanishing_square`: it breaks there without eps."""
+    sizes = [SIZES[i] for i in in_zone(zone)]
+    return min(sizes) < vanishing_square(TYPES[name][1])
+
+
+def keeps_v(name: str) -> bool:
+    """Whether a v in the type's moments is stuck: 0.999 of it is rounded to itself."""
+    v = torch.ones((), dtype=TYPES[name][1])
+    return bool(v * 0.999 == v)
+
+
+def _sentence(findings: list[Finding], beside: list[Finding], lost: list[Finding]) -> str:
     def types(text: str, zone: str, outcome: Outcome) -> str:
         found = [
-            f.regime.partition(", ")[2]
+            _type(f)
             for f in findings
             if f.text == text and f.regime.startswith(f"{zone},") and f.outcome is outcome
         ]
         return "every type" if len(found) == len(TYPES) else "; ".join(found) or "no type"
 
-    broken = sorted(
-        {f.regime.partition(", ")[2] for f in findings if f.text == SAFE and f.outcome is Outcome.FAILS}
+    broken = sorted({_type(f) for f in findings if f.text == SAFE and f.outcome is Outcome.FAILS})
+    breaks = [f for f in findings if f.text == NEEDED and f.regime.startswith("near zero,")]
+    foreseen = all(
+        f.outcome is (Outcome.HOLDS if rounds_to_zero(_type(f), "near zero") else Outcome.FAILS)
+        for f in breaks
     )
-    stuck = [f.regime.partition(", ")[2] for f in beside if f.outcome is Outcome.FAILS]
+    why = ", which is where squares round to zero" if foreseen else ""
     return (
         "Without eps a gradient that is exactly zero breaks "
-        f"{types(NEEDED, 'exactly zero', Outcome.HOLDS)}; gradients near zero break a type only where their "
-        f"squares round to zero ({types(NEEDED, 'near zero', Outcome.HOLDS)}), and steps stay bounded "
-        f"without any eps in {types(NEEDED, 'near zero', Outcome.FAILS)}. eps = 1e-8 is not enough for: "
+        f"{types(NEEDED, 'exactly zero', Outcome.HOLDS)}; gradients near zero break "
+        f"{types(NEEDED, 'near zero', Outcome.HOLDS)}{why}, and steps stay bounded there without any eps in "
+        f"{types(NEEDED, 'near zero', Outcome.FAILS)}. eps = 1e-8 is not enough for: "
         f"{'; '.join(broken) or 'none'} (float16 rounds it to "
-        f"{float(torch.tensor(DEFAULT, dtype=torch.float16)):g}). It does not help a v that cannot decay: "
-        f"after gradients shrank to 1%, steps stay too small in {'; '.join(stuck) or 'no type'}."
+        f"{float(torch.tensor(DEFAULT, dtype=torch.float16)):g}). {_stuck(beside)} {_swallowed(lost)}"
     )
+
+
+def _type(f: Finding) -> str:
+    return f.regime.partition(", ")[2]
+
+
+def _stuck(beside: list[Finding]) -> str:
+    """Whether v follows gradients that shrink, and whether it is what the type's rounding foretells."""
+    stuck = [_type(f) for f in beside if f.outcome is Outcome.FAILS]
+    foreseen = stuck == [name for name in TYPES if keeps_v(name)] != []
+    why = ", whose v cannot decay" if foreseen else ""
+    types = "; ".join(stuck) or "no type"
+    return f"With it, after gradients shrank to 1%, steps stay too small in {types}{why}."
+
+
+def _swallowed(lost: list[Finding]) -> str:
+    """Where parameters do not take the step at all."""
+    gone = "; ".join(_type(f) for f in lost if f.outcome is Outcome.FAILS)
+    if not gone:
+        return f"No type loses steps of lr = {USUAL:g} on parameters of size 1."
+    return f"No eps helps where a step of {USUAL:g} on a parameter of size 1 is rounded away: {gone}."
 
 
 def draw_sizes(results: Results) -> Figure:
@@ -263,14 +306,17 @@ STUDY = Study(
         "parameters; for the last two with moments in float32 (vhat's default) and in the parameters' type; "
         "eps in {0, 1e-16, 1e-12, 1e-8, 1e-4}. Measured: share of steps that are not finite, largest step "
         "over lr. Beside it: gradients near 1 that shrink to a hundredth, and whether v follows in each "
-        "type."
+        "type; and how much of steps of 1e-5 to 1e-2 arrives in parameters between 1 and 2."
     ),
     criterion=(
-        "For gradients that are exactly zero, near zero (1e-30 to 1e-9) and small (1e-8 to 1e-3), in each "
-        f"of six combinations of types. Needed: with eps = 0 the largest step exceeds {GIGANTIC:g} lr "
-        "(exact arithmetic allows 7.3) or is not finite. Enough: with eps = 1e-8 every step is finite and "
-        f"at most {GIGANTIC:g} lr. Median over seeds with 95% interval. Supported if all hold, refuted if "
-        "none does, conditional otherwise."
+        "In each of six combinations of types. Needed, for gradients that are exactly zero and near zero "
+        f"(1e-30 to 1e-9): with eps = 0 the largest step exceeds {GIGANTIC:g} lr (exact arithmetic allows "
+        "7.3) or is not finite. Enough, for those and for small gradients (1e-8 to 1e-3): with eps = 1e-8 "
+        f"every step is finite and at most {GIGANTIC:g} lr. Median over seeds with 95% interval. Supported "
+        "if all hold, refuted if none does, conditional otherwise. Beside the verdict, since the claim does "
+        "not speak of them: whether small gradients need eps, which the first run judged too (fresh seeds "
+        "since); whether steps recover when gradients shrink; and whether a parameter of size 1 takes the "
+        f"steps of lr = {USUAL:g} that it is given."
     ),
     mathematics=(
         (
@@ -314,6 +360,16 @@ STUDY = Study(
             "that of bfloat16 throughout, which stays there.",
             draw_fading,
         ),
+        FigureSpec(
+            "lost",
+            "What parameters between 1 and 2 have gone over what their steps add up to, with eps = 1e-8 and "
+            "moments in float32 at least (marks: median over seeds; dotted: closed form). Zero: p + step == "
+            "p. Grey: the usual rate.",
+            "One panel: float64 and float32 stay at 1. bfloat16 is at 0 below 0.004 and near 1 above, "
+            "float16 at 0 below 0.0005; just above its border a step is rounded up to twice its length.",
+            draw_lost,
+            part="controls",
+        ),
     ),
     tables=tables,
     sceptic=(
@@ -331,6 +387,12 @@ STUDY = Study(
             "Do tiny gradients explode without eps?",
             "Not in exact arithmetic, and not in float64 down to 1e-30 (its squares vanish below 1e-161): "
             "without eps, Adam does not see the scale.",
+        ),
+        (
+            "Is a finite step enough?",
+            "No: the parameter has to take it. Its type's spacing, not its eps, says how small a step may "
+            "be (figure of lost steps); a copy of the parameters in float32 is the cure (Micikevicius et "
+            "al. 2018).",
         ),
     ),
     source="Kingma and Ba 2015, algorithm 1; Micikevicius et al. 2018 (mixed precision).",

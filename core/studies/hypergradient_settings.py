@@ -65,7 +65,7 @@ CHECKED = {"lr": 0.02, "beta1": 0.8, "beta2": 0.99}
 """Where derivatives are compared with differences."""
 WIDTHS = (2e-3, 1e-3)
 """Of the differences, in logarithms and logits."""
-EXACT = 1e-6
+EXACT = 1e-7
 
 RATES = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
 JUDGED_RATES = (3e-3, 3e-2, 3e-1)
@@ -88,6 +88,13 @@ GRIDS = {
     "reference": _grid((0.5, 0.7, 0.8, 0.9, 0.95), (0.95, 0.99, 0.999)),
 }
 """For the transfer between horizons, and for the best known setting at a horizon."""
+
+
+def edges(grid: str, setting: Mapping[str, float]) -> tuple[str, ...]:
+    """The hyperparameters whose value is the lowest or highest of a dense grid that has three or more."""
+    values = {name: sorted({s[name] for s in GRIDS[grid]}) for name in OVER}
+    return tuple(n for n, v in values.items() if len(v) > 2 and setting[n] in (v[0], v[-1]))
+
 
 PLANS = {
     "tiny": Plan(

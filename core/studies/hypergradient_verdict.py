@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from core.lab import stats
@@ -24,6 +26,7 @@ from core.studies.hypergradient_settings import (
     budgets,
     cases,
     chosen,
+    edges,
     probed,
     reported,
     searched,
@@ -164,14 +167,17 @@ def _sentence(
         for problem in PROBLEMS
     ]
     far = " and ".join(
-        f"{ratio:.2g} times that for {long} on {problem}, where it leaves {f.effect:.2g} times the loss"
+        f"{ratio:.2g} times that for {long} on {problem}, where it leaves "
+        f"{with_interval((f.effect, f.low, f.high), 2)} times the loss"
         for ratio, problem, f in zip(ratios, PROBLEMS, last, strict=True)
     )
+    worst = max(agree, key=lambda f: f.effect)
+    error = with_interval((worst.effect, worst.low, worst.high), 1)
     return (
-        "Derivatives through a whole training differ from finite differences by "
-        f"{max(f.effect for f in agree):.0e}. For the same cost, descent on them finds a lower fresh loss "
-        f"than {score('random')}, than {score('grid')}. Their sign does not tell the better rate here: "
-        f"{blind or 'nowhere'}. And the best rate for {short} steps is {far}."
+        f"Derivatives through a whole training differ from finite differences by {error}. For the same cost, "
+        f"descent on them finds a lower fresh loss than {score('random')}, than {score('grid')}. Their sign "
+        "does not tell the better rate here: "
+        f"{blind or 'nowhere'}. And on the dense grid the best rate for {short} steps is {far}."
     )
 
 
@@ -185,7 +191,8 @@ def _searches(results: Results) -> Table:
     for problem, horizon in cases(results.plan):
         for method in TRIED:
             cell = results.measurement("search").only(problem=problem, horizon=horizon, method=method)
-            setting = ", ".join(f"{n} {number(float(np.median(cell[n][:, -1])))}" for n in OVER)
+            median = {n: float(np.median(cell[n][:, -1])) for n in OVER}
+            setting = _setting(median, edges("reference", median) if method == KNOWN else ())
             rows.append(
                 (
                     f"{problem}, {horizon} steps",
@@ -204,6 +211,12 @@ def _searches(results: Results) -> Table:
     )
 
 
+def _setting(values: Mapping[str, float], edge: tuple[str, ...]) -> str:
+    """A setting, with what lies at an edge of the grid that it is the best of."""
+    text = ", ".join(f"{name} {number(value)}" for name, value in values.items())
+    return f"{text} (edge of grid: {', '.join(edge)})" if edge else text
+
+
 def _transfers(results: Results) -> Table:
     rows = []
     for problem in PROBLEMS:
@@ -214,7 +227,7 @@ def _transfers(results: Results) -> Table:
                 (
                     problem,
                     str(horizon),
-                    ", ".join(f"{name} {number(value)}" for name, value in best.items()),
+                    _setting(best, edges("transfer", best)),
                     *(
                         with_interval(
                             stats.interval(
@@ -229,7 +242,7 @@ def _transfers(results: Results) -> Table:
     names = (f"loss, tuned for {results.plan.steps * k}" for k in LONGER)
     return Table(
         "A dense grid at three horizons: the best setting of each, and its loss (median over the seeds that "
-        "did not choose) at all of them.",
+        "did not choose) at all of them. The grid has two values of each beta, so that those are edges all.",
         ("problem", "horizon", "best setting there", *names),
         tuple(rows),
     )

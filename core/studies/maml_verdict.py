@@ -8,6 +8,7 @@ from core.lab import stats
 from core.lab.experiment import Array
 from core.lab.meta_sweep import MetaSweepResult
 from core.lab.study import Results
+from core.lab.tables import with_interval
 from core.lab.verdict import Finding, Outcome, Verdict, finding, verdict
 from core.studies.maml_settings import SHOTS, STATEFUL, STEPS, control, regime, variant
 
@@ -16,6 +17,8 @@ EXACT, SAME = 1e-7, 0.01
 _FLOWS = f"leaving out what flows through the state moves the meta-gradient by a tenth ({STEPS} inner steps)"
 _MATTERS = f"with the state cut out of the derivative the error after {STEPS} steps is a tenth higher"
 _SECOND = f"with first-order meta-gradients the error after {STEPS} steps is a tenth higher"
+_SIGN = "the full meta-gradient through one cold step is the first-order one, to a hundredth"
+_COLD = "cold Adam in place of a warm v alone"
 _RIGHT = "the full meta-gradient agrees with central differences to 1e-7"
 
 
@@ -102,7 +105,7 @@ def _beside(results: Results) -> list[Finding]:
             stats.interval(distances(results, "Adam cold", "first order")[:, 0], "median"),
             below=SAME,
             replicas=results.plan.sizes["probes"],
-            text="the full meta-gradient through one cold step is the first-order one, to a hundredth",
+            text=_SIGN,
             unit="of its length",
             decisive=False,
         )
@@ -115,7 +118,7 @@ def _beside(results: Results) -> list[Finding]:
     for worse, text in (
         (variant("Adam cold, v alone"), "a cold v in place of a warm one (both without m)"),
         (variant("Adam warm"), "a warm m and v in place of a warm v alone"),
-        (variant("Adam cold"), "cold Adam in place of a warm v alone"),
+        (variant("Adam cold"), _COLD),
         (variant("SGD"), "SGD in place of a warm v alone"),
         (control("Adam cold", "joint"), "joint training, then cold Adam"),
         (control("SGD", "joint"), "joint training, then SGD"),
@@ -133,46 +136,61 @@ def judge(results: Results) -> Verdict:
         decisive += _against(
             results, variant(name, "state cut"), variant(name), _MATTERS, name, decisive=True
         )
-    return verdict([*decisive, *_beside(results)], _sentence(results, decisive))
+    findings = [*decisive, *_beside(results)]
+    return verdict(findings, _sentence(findings))
 
 
-def _sentence(results: Results, decisive: list[Finding]) -> str:
-    def regimes(text: str, outcome: Outcome) -> str:
-        own = [f for f in decisive if f.text == text]
-        held = [f.regime.removeprefix("meta-gradient, ") for f in own if f.outcome is outcome]
-        return "all" if len(held) == len(own) else "; ".join(held) or "none"
+def _where(findings: list[Finding], text: str, outcome: Outcome) -> str:
+    """The regimes in which a question has that outcome."""
+    asked = [f for f in findings if f.text == text]
+    held = [
+        f.regime.removeprefix("meta-gradient, ").removesuffix(": first order")
+        for f in asked
+        if f.outcome is outcome
+    ]
+    return "all" if len(held) == len(asked) else "; ".join(held) or "none"
 
-    cold, best = variant("Adam cold"), variant("Adam warm, v alone")
-    one_step = float(np.median(distances(results, "Adam cold", "first order")[:, 0]))
+
+def _sentence(findings: list[Finding]) -> str:
+    cold = [f for f in findings if f.text.startswith(_COLD)]
+    ratios = " and ".join(with_interval((f.effect, f.low, f.high)) for f in cold)
     return (
         "Meta-gradients flow through Adam's memory (a tenth or more with: "
-        f"{regimes(_FLOWS, Outcome.HOLDS)}), {_needed(decisive)}: with the state cut "
+        f"{_where(findings, _FLOWS, Outcome.HOLDS)}), {_needed(findings)}: with the state cut "
         "the learned start is worse by a tenth with: "
-        f"{regimes(_MATTERS, Outcome.HOLDS)}; it is not with: {regimes(_MATTERS, Outcome.FAILS)}. What "
-        "counts is whether the memory lets the curvature through: Adam's first step from a fresh state is a "
-        f"sign, so one step's full meta-gradient is the first-order one to {one_step:.0e}, while a v carried "
-        "over from earlier tasks makes it a scaled gradient step. First order then costs "
-        f"{_times(results, 'Adam warm, v alone')} times the error at 5 and 10 shots (SGD: "
-        f"{_times(results, 'SGD')}; cold Adam: {_times(results, 'Adam cold')}), and cold Adam ends at "
-        f"{_ratios(results, cold, best)} times the error of a warm v."
+        f"{_where(findings, _MATTERS, Outcome.HOLDS)}; it is not with: "
+        f"{_where(findings, _MATTERS, Outcome.FAILS)}. {_one_step(findings)} First order makes the error a "
+        f"tenth higher with: {_where(findings, _SECOND, Outcome.HOLDS)}; not with: "
+        f"{_where(findings, _SECOND, Outcome.FAILS)}. At 5 and 10 shots cold Adam ends at {ratios} times the "
+        f"error of a warm v{_why(findings)}."
     )
 
 
-def _needed(decisive: list[Finding]) -> str:
-    outcomes = [f.outcome for f in decisive if f.text == _MATTERS]
+def _one_step(findings: list[Finding]) -> str:
+    """Is a cold step a sign, through which no curvature passes?"""
+    found = next(f for f in findings if f.text == _SIGN)
+    share = with_interval((found.effect, found.low, found.high))
+    if found.outcome is Outcome.HOLDS:
+        return (
+            "Adam's first step from a fresh state is a sign: one step's full meta-gradient differs from the "
+            f"first-order one by {share} of its length."
+        )
+    return f"One cold step's full meta-gradient differs from the first-order one by {share} of its length."
+
+
+def _why(findings: list[Finding]) -> str:
+    """That it is the curvature which a warm v lets through, where all that speaks for it holds."""
+    warm = [f for f in findings if f.text == _SECOND and f.regime.endswith("Adam warm, v alone: first order")]
+    needed = [f for f in findings if f.text == _SIGN or f.text.startswith(_COLD)] + warm
+    if all(f.outcome is Outcome.HOLDS for f in needed):
+        return ", which lets the curvature through: taken to first order, its start is clearly worse"
+    return ""
+
+
+def _needed(findings: list[Finding]) -> str:
+    outcomes = [f.outcome for f in findings if f.text == _MATTERS]
     if Outcome.HOLDS in outcomes:
         return "and to leave that part out can cost"
     if Outcome.FAILS in outcomes:
         return "but a good start does not need that part"
     return "and whether a good start needs that part is open"
-
-
-def _ratios(results: Results, worse: str, better: str) -> str:
-    """The ratio of errors at each number of shots, in words."""
-    found = tuned(results)
-    ratios = [stats.ratio(found.errors(regime(s), worse), found.errors(regime(s), better))[0] for s in SHOTS]
-    return " and ".join(f"{r:.2g}" for r in ratios)
-
-
-def _times(results: Results, adaptation: str) -> str:
-    return _ratios(results, variant(adaptation, "first order"), variant(adaptation))

@@ -168,17 +168,37 @@ def _sentence(findings: list[Finding]) -> str:
     def same(variant: str) -> str:
         chosen = [f for f in findings if f.text.startswith(f"{variant} makes the same")]
         held = [f.regime.removeprefix("loss times ") for f in chosen if f.outcome is Outcome.HOLDS]
-        return " and ".join(held) or "neither"
+        return f"is the same if the loss is multiplied by {' and by '.join(held)}" if held else "changes"
 
-    bare = [f for f in findings if f.text.startswith(f"{NO_EPS} needs") and "alone" not in f.regime]
-    still = sum(f.outcome is Outcome.HOLDS for f in bare)
     return (
         f"Standardizing saves tuned Adam steps on {where('tuned')}, and Adam at a common rate on "
-        f"{where('common')}. The small constant is not why: without it the same holds in {still} of "
-        f"{len(bare)} settings. Of a loss multiplied by 1e-08 and by 1e+08 Adam "
-        f"does not notice {same('Adam')}, and without the constant {same(NO_EPS)}; it feels a feature's "
-        "unit, since that sets how many steps of one size away the solution lies."
+        f"{where('common')}. {_constant(findings)} When the loss is measured in another unit Adam's progress "
+        f"{same('Adam')}, and without the constant it {same(NO_EPS)}{_unit(adam)}."
     )
+
+
+def _constant(findings: list[Finding]) -> str:
+    """Whether the small constant is why: what is left where Adam needs standardizing, once it is removed."""
+    bare = {f.regime: f.outcome for f in findings if f.text.startswith(f"{NO_EPS} needs")}
+    left = [bare[f.regime] for f in findings if f.decisive and f.outcome is Outcome.HOLDS]
+    same = sum(outcome is Outcome.HOLDS for outcome in left)
+    said = f"without it the same holds in {same} of these {len(left)} settings."
+    if left and same == len(left):
+        return f"The small constant is not why: {said}"
+    if left and all(outcome is Outcome.FAILS for outcome in left):
+        return f"The small constant is why: {said}"
+    return f"Is it the small constant? {said[0].upper()}{said[1:]}"
+
+
+def _unit(adam: list[Finding]) -> str:
+    """That a feature's unit matters where nothing but units is wrong with the features, if it does."""
+    scales = [f.outcome for f in adam if f.regime.startswith("scales:")]
+    if all(outcome is Outcome.HOLDS for outcome in scales):
+        return (
+            "; a feature's unit it feels (scales alone: in both), for that sets how many steps of one size "
+            "away the solution lies"
+        )
+    return ""
 
 
 def draw_steps(results: Results) -> Figure:

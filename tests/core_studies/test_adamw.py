@@ -20,7 +20,7 @@ from core.lab.store import Store
 from core.lab.study import Results
 from core.problems.digits import CLASSES, POOL, VALIDATION, Digits
 from core.studies import adamw
-from core.studies.adamw import DECAY, LR, NOISE, SHRINKING, shrinking
+from core.studies.adamw_shrinking import DECAY, LR, NOISE, SHRINKING, expected, shrinking
 
 
 def means(rule: str, noise: float, steps: int) -> tuple[np.ndarray, np.ndarray]:
@@ -55,10 +55,10 @@ def test_under_noise_l2_in_adam_decays_at_a_rate_divided_by_the_noise(noise: flo
 
 def test_closed_forms_are_given_where_they_hold() -> None:
     steps = np.arange(5)
-    assert adamw.expected("Adam with L2", 0.05, steps) is None
+    assert expected("Adam with L2", 0.05, steps) is None
     for rule in SHRINKING:
         for noise in NOISE:
-            closed = adamw.expected(rule, noise, steps)
+            closed = expected(rule, noise, steps)
             assert closed is not None
             assert closed[0] == 1.0
 

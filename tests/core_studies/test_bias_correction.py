@@ -19,8 +19,16 @@ from core.lab.study import Results
 from core.lab.verdict import Label, Outcome
 from core.optim.rules import RULES
 from core.problems.streams import Stream, follow
-from core.studies import bias_correction
-from core.studies.bias_correction import BETAS, STREAMS, TIMES, judged, rms_error, step_factor, vanishes
+from core.studies import bias_correction, bias_correction_moments
+from core.studies.bias_correction_moments import (
+    BETAS,
+    STREAMS,
+    TIMES,
+    judged,
+    rms_error,
+    step_factor,
+    vanishes,
+)
 
 
 @pytest.mark.parametrize("stream", [*STREAMS.values(), Stream(0.5, 2.0, chance=0.1, run=7)])
@@ -59,7 +67,7 @@ def test_impossible_streams_are_refused(wrong: dict[str, float]) -> None:
 
 @pytest.mark.parametrize("name", STREAMS)
 def test_errors_follow_their_closed_forms(name: str) -> None:
-    found = bias_correction.relative_errors({"stream": name}, Keys.of(range(60)), device="cpu")
+    found = bias_correction_moments.relative_errors({"stream": name}, Keys.of(range(60)), device="cpu")
     stream = STREAMS[name]
     assert set(found) == {k for m in judged(stream) for k in (m, f"{m} corrected")}
     for moment in judged(stream):
@@ -79,7 +87,7 @@ def test_correction_helps_exactly_where_the_condition_says() -> None:
             b = BETAS[moment] ** t
             c = (1 - BETAS[moment]) / (1 + BETAS[moment])
             left = b * (1 - b) / ((1 + b) * (2 - b))
-            margin = left - c * bias_correction.relative_variance(stream, moment)
+            margin = left - c * bias_correction_moments.relative_variance(stream, moment)
             plain, corrected = (rms_error(stream, moment, t, corrected=x) for x in (False, True))
             sure = np.abs(margin) > 1e-9
             assert ((corrected < plain) == (margin > 0))[sure].all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from core.lab.study import Results
 from core.lab.verdict import Label, Outcome
 from core.optim.rules import RULES
 from core.problems.streams import follow
-from core.studies import epsilon
+from core.studies import epsilon, epsilon_lost
 from core.studies.epsilon import BEFORE, FADED, MOMENTS, SIZES, TYPES, in_zone, vanishing_square
 
 
@@ -103,6 +104,17 @@ def test_zones_cover_the_sizes_they_name() -> None:
     assert [SIZES[i] for i in in_zone("small")] == pytest.approx([1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3])
 
 
+@pytest.mark.parametrize("name", epsilon_lost.PARAMETERS)
+def test_what_is_left_of_steps_is_what_rounding_leaves(name: str) -> None:
+    share = epsilon_lost.walked({"type": name}, Keys.of(range(3)), device="cpu")["share"]
+    form = epsilon_lost.closed_form(epsilon_lost.PARAMETERS[name], np.array(epsilon_lost.RATES))
+    # A step is lr / (1 + eps) long, and float32 rounds each of the shortest ones to a hundredth.
+    assert share == pytest.approx(np.tile(form, (3, 1)), rel=2e-2, abs=1e-12)
+    one = torch.tensor(1.5, dtype=epsilon_lost.PARAMETERS[name])
+    swallowed = [bool(one - rate == one) for rate in epsilon_lost.RATES]
+    assert [bool(x) for x in (share == 0).all(axis=0)] == swallowed
+
+
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
     store = Store(tmp_path_factory.mktemp("epsilon") / "s.sqlite")
@@ -124,6 +136,35 @@ def test_the_tiny_plan_is_too_small_and_right_where_nothing_is_random(results: R
         assert outcomes[f"exactly zero, {name}", epsilon.SAFE] is safe
     assert outcomes["near zero, float64", epsilon.NEEDED] is Outcome.FAILS
     assert outcomes["near zero, float32", epsilon.NEEDED] is Outcome.HOLDS
+    small = [f for f in verdict.findings if f.regime.startswith("small") and f.text == epsilon.NEEDED]
+    assert len(small) == len(TYPES)
+    assert not any(f.decisive for f in small)
+    assert "which is where squares round to zero" in verdict.sentence
+    assert "in bfloat16 throughout, whose v cannot decay." in verdict.sentence
+    assert verdict.sentence.endswith("is rounded away: bfloat16.")
+
+
+def test_the_sentence_gives_no_reason_for_what_was_not_foreseen(results: Results) -> None:
+    findings = list(epsilon.judge(results).findings)
+
+    def turned(regime: str, text: str) -> str:
+        """The sentence with the outcomes of some findings turned round."""
+        flip = {Outcome.HOLDS: Outcome.FAILS, Outcome.FAILS: Outcome.HOLDS, Outcome.UNCLEAR: Outcome.UNCLEAR}
+        own = [
+            replace(f, outcome=flip[f.outcome])
+            if f.regime.startswith(regime) and f.text.startswith(text)
+            else f
+            for f in findings
+        ]
+        main = [f for f in own if f.text in (epsilon.NEEDED, epsilon.SAFE)]
+        beside = [f for f in own if f.regime.startswith("fading")]
+        lost = [f for f in own if f.regime.startswith("parameters")]
+        return epsilon._sentence(main, beside, lost)
+
+    assert "squares" not in turned("near zero, float64", epsilon.NEEDED)
+    assert "cannot decay" not in turned("fading gradients, float32", "")
+    assert "in no type." in turned("fading gradients, bfloat16 throughout", "")
+    assert "No type loses steps" in turned("parameters of size 1, bfloat16", "")
 
 
 def test_figures_and_tables_are_drawn(results: Results, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from core.lab.runner import job_of, run_jobs
 from core.lab.store import Store
 from core.lab.study import Results
 from core.lab.verdict import Label, Outcome
-from core.studies.maml_derivatives import EPSILONS, derivatives, exactness
+from core.studies.maml_derivatives import EPSILONS, _central_difference, derivatives, exactness
 from core.studies.maml_settings import ADAPTATIONS, MEASURED, STATEFUL, STEPS, VARIANTS, regime, variant
 from core.studies.maml_verdict import COST, tuned
 
@@ -148,4 +149,42 @@ def test_the_sentence_names_what_first_order_costs(results: Results) -> None:
     for shots in (5, 10):
         key = (regime(shots), variant("SGD", "first order"))
         runs[key] = {**runs[key], "errors": 7.0 * runs[key]["errors"]}
-    assert "(SGD: 7 and 7;" in find("maml").study.judge(made).sentence
+    sentence = find("maml").study.judge(made).sentence
+    assert "a tenth higher with: 5-shot, SGD; 10-shot, SGD; not with: 5-shot, Adam cold;" in sentence
+
+
+def test_the_sentence_explains_only_what_was_found(results: Results) -> None:
+    """A warm v is said to let the curvature through only where it beats cold Adam and first order."""
+    made = _with(results, 0.3, 1.0)
+    assert "curvature" not in find("maml").study.judge(made).sentence
+    assert "is a sign" not in find("maml").study.judge(_first_order_away(made, 0.5)).sentence
+    made = _first_order_away(made, 1e-4)
+    runs = tuned(made).runs
+    assert isinstance(runs, dict)
+    for shots in (5, 10):
+        for name in (variant("Adam warm, v alone", "first order"), variant("Adam cold")):
+            key = (regime(shots), name)
+            runs[key] = {**runs[key], "errors": 7.0 * runs[key]["errors"]}
+    sentence = find("maml").study.judge(made).sentence
+    assert "is a sign" in sentence
+    assert "lets the curvature through" in sentence
+    assert "At 5 and 10 shots cold Adam ends at 7 [7, 7] and 7 [7, 7] times" in sentence
+
+
+def _first_order_away(results: Results, share: float) -> Results:
+    """The same results with another distance of the first-order meta-gradient."""
+    measured = results.measurement("derivatives")
+    arrays = tuple({**a, "first order": share + 0 * a["first order"]} for a in measured.arrays)
+    changed = type(measured)(measured.cells, arrays)
+    return Results(results.plan, {**results.by_name, "derivatives": changed})
+
+
+def test_the_width_of_differences_is_chosen_without_the_derivative() -> None:
+    """A step that turns within 1e-6 of the point: wide differences span it, and are left aside."""
+
+    def turning(h: float) -> torch.Tensor:
+        at = torch.tensor([h - 3e-6, h + 5.0], dtype=torch.float64)
+        return torch.where(at > 0, 10.0 * at, torch.sin(at))
+
+    right = torch.tensor([math.cos(-3e-6), 10.0], dtype=torch.float64)
+    torch.testing.assert_close(_central_difference(turning), right, rtol=1e-8, atol=0.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -93,6 +94,35 @@ def test_the_tiny_plan_is_judged_as_too_small(results: Results) -> None:
     decisive = [f for f in verdict.findings if f.decisive]
     assert len(decisive) == 2 * len(standardize.CLAIMED)
     assert not any("alone" in f.regime for f in decisive)
+
+
+def _judged(results: Results, adam: float, bare: float) -> str:
+    """The sentence if raw features took Adam, and Adam without its constant, so many times the steps."""
+    seeds = 40
+    spread = np.linspace(0.9, 1.1, seeds)
+
+    def changed(name: str) -> SimpleNamespace:
+        def values(regime: str, variant: str) -> np.ndarray:
+            factor = {"Adam": adam, NO_EPS: bare}.get(variant, 2.0)
+            return spread * (factor if regime.endswith("raw") else 1.0)
+
+        return SimpleNamespace(values=values, name=name)
+
+    made = SimpleNamespace(
+        plan=SimpleNamespace(reporting_seeds=seeds), sweep=changed, measurement=results.measurement
+    )
+    return standardize.judge(made).sentence  # type: ignore[arg-type]
+
+
+def test_the_sentence_blames_or_acquits_the_constant_by_what_was_found(results: Results) -> None:
+    assert "The small constant is not why: without it the same holds in 8 of these 8" in _judged(
+        results, 3, 3
+    )
+    assert "The small constant is why: without it the same holds in 0 of these 8" in _judged(results, 3, 0.5)
+    neither = _judged(results, 0.5, 3)
+    assert "Is it the small constant? Without it the same holds in 0 of these 0" in neither
+    assert "feature's unit" not in neither
+    assert "feature's unit" in _judged(results, 3, 3)
 
 
 def test_moved_is_zero_at_the_losss_own_unit_and_infinite_where_a_run_diverged(results: Results) -> None:

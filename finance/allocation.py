@@ -28,6 +28,7 @@ _COVARIANCES: dict[str, Callable[[Floats], Floats]] = {
     "ewma": lambda returns: ewma_covariance(returns - returns.mean(axis=0), 0.97),
 }
 _ROUNDS = 200  # of Newton's method
+_STILL = 1e-10  # a deviation below this part of the largest, or of the mean return, is rounding
 
 
 class Allocation(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has no types
@@ -97,7 +98,7 @@ class InverseVolatility(Allocation):
     """Weights in proportion to 1/σ."""
 
     def _weights(self, returns: Floats) -> Floats:
-        inverse = 1.0 / _deviations(sample_covariance(returns))
+        inverse = 1.0 / _deviations(sample_covariance(returns), returns)
         out: Floats = inverse / inverse.sum()
         return out
 
@@ -152,7 +153,9 @@ class EqualRiskContribution(_OfCovariance):
     Teiletche 2010), by Newton's method on y·Sy/2 - sum(log y)/N (Spinu 2013)."""
 
     def _weights(self, returns: Floats) -> Floats:
-        return equal_risk_weights(self.estimate(returns))
+        covariance = self.estimate(returns)
+        _deviations(covariance, returns)
+        return equal_risk_weights(covariance)
 
 
 class MaximumDiversification(_OfCovariance):
@@ -161,7 +164,7 @@ class MaximumDiversification(_OfCovariance):
 
     def _weights(self, returns: Floats) -> Floats:
         covariance = self.estimate(returns)
-        deviation = _deviations(covariance)
+        deviation = _deviations(covariance, returns)
         correlation = covariance / np.outer(deviation, deviation)
         line = efficient_frontier(np.zeros(len(correlation)), correlation)
         weights = line.min_variance().weights[0] / deviation
@@ -221,8 +224,11 @@ def risk_contributions(weights: Floats, covariance: Floats) -> Floats:
     return out
 
 
-def _deviations(covariance: Floats) -> Floats:
+def _deviations(covariance: Floats, returns: Floats | None = None) -> Floats:
+    """Roots of the variances, none of which is nothing but rounding, beside the others or beside the returns
+    `[T, N]` that they come from (a constant return of 1e-4 leaves one of 1e-20)."""
     deviation: Floats = np.sqrt(np.diagonal(covariance))
-    if not (deviation > 0).all():
+    level = 0.0 if returns is None else np.abs(returns.mean(axis=0))
+    if not (deviation > _STILL * np.maximum(deviation.max(), level)).all():
         raise VhatError("an asset's return does not vary in this window, so it has no risk to weight by")
     return deviation

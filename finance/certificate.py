@@ -1,4 +1,5 @@
-"""What proves portfolios optimal: the residual of the optimality conditions and the duality gap."""
+"""What proves portfolios optimal: the residual of the optimality conditions and the duality gap; and what
+moments must be for that."""
 
 from __future__ import annotations
 
@@ -60,6 +61,16 @@ class Certificate:
         """`[K]`, what prices and distances lose together: objective minus its dual."""
         return np.asarray(sum((p * d).sum(axis=1) for p, d in zip(self.prices, self.distances, strict=True)))
 
+    def onwards(self, slope: Certificate, size: float) -> tuple[float, float]:
+        """On the ray from the first point along which the gradient grows by multiples of the slope's `[1, D]`
+        (and its scale as much): a bound of the residual, and of what the gap relative to `size` gains."""
+        worst, lost = float(self.infeasible[0]), 0.0
+        for price, more, distance in zip(self.prices, slope.prices, self.distances, strict=True):
+            dear = price[0] / self.scale[0] + more[0] / slope.scale[0]
+            worst = max(worst, float(np.minimum(dear, distance[0] / self.span).max()))
+            lost += float((more[0] * distance[0]).sum())
+        return worst, lost / size
+
     def between(self) -> tuple[Floats, Floats]:
         """Bounds of both `[K - 1]` for all points on each segment: everything there is linear, so that the
         larger of both ends bounds it."""
@@ -75,7 +86,35 @@ class Certificate:
         return worst, lost
 
 
-def require_semidefinite(scaled: Floats) -> None:
+def checked_moments(mean: Floats, covariance: Floats) -> tuple[Floats, Floats, Floats, float]:
+    """m `[N]`, S `[N, N]` made exactly symmetric, S in units of its largest variance, and that unit.
+
+    Raises:
+        VhatError: for shapes that do not fit, values that are not finite numbers, or an S that is not
+            symmetric or not positive semidefinite beyond rounding.
+    """
+    try:
+        m, s = np.asarray(mean, dtype=np.float64), np.asarray(covariance, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise VhatError(f"means and covariance are arrays of numbers ({error})") from error
+    if m.ndim != 1 or not len(m) or s.shape != (len(m), len(m)):
+        raise VhatError(f"means of shape {m.shape} do not go with a covariance of shape {s.shape}")
+    if not (np.isfinite(m).all() and np.isfinite(s).all()):
+        raise VhatError("the means or the covariance hold a value that is not finite; check the returns")
+    # Few temporary matrices: at N = 500 each takes as long as many pivots.
+    difference = s - s.T
+    if difference.max() > 1e-6 * max(float(s.max()), -float(s.min())):
+        raise VhatError("the covariance is not symmetric; check how it was put together")
+    difference *= -0.5
+    difference += s
+    s = difference
+    unit = float(np.abs(np.diagonal(s)).max()) or 1.0
+    scaled = s / unit
+    _require_semidefinite(scaled)
+    return m, s, scaled, unit
+
+
+def _require_semidefinite(scaled: Floats) -> None:
     """Refuse a covariance `[N, N]`, scaled to size 1, that is indefinite beyond rounding.
 
     Raises:

@@ -78,6 +78,12 @@ class Constraints:
         numbers = np.isfinite(lower).all() and np.isfinite(rows).all() and np.isfinite(self.budget)
         if not numbers or any(np.isnan(x).any() for x in (upper, row_lower, row_upper)):
             raise VhatError("lower bounds, budget and rows must be finite numbers, and no limit may be NaN")
+        rounding = 1e-12 * (abs(self.budget) + float(np.abs(lower).max()))
+        if lower.sum() > self.budget + rounding:
+            raise InfeasibleError(
+                f"no portfolio keeps these bounds: all lower bounds together ({lower.sum():g}) exceed the "
+                f"budget ({self.budget:g})"
+            )
         # What the budget leaves at most for one asset when all others stand at their lower bound.
         implied = self.budget - lower.sum() + lower
         bounded = upper < implied
@@ -85,7 +91,6 @@ class Constraints:
         least = np.where(rows > 0, rows * lower, rows * upper).sum(axis=1)
         most = np.where(rows > 0, rows * upper, rows * lower).sum(axis=1)
         low, high = np.maximum(row_lower, least), np.minimum(row_upper, most)
-        rounding = 1e-12 * (abs(self.budget) + float(np.abs(lower).max()))
         if (
             (lower > upper + rounding).any()
             or (low > high + rounding).any()

@@ -51,12 +51,14 @@ class Line:
         t: `[K]`, weight of the linear term; the first point holds for every larger t, the last is t = 0.
         x: `[K, D]`.
         multipliers: `[K, E]` of the equalities.
+        ray: `[E]`, d(multipliers)/dt for every t above the first.
         pivots: how often a variable became free or stopped being free.
     """
 
     t: Floats
     x: Floats
     multipliers: Floats
+    ray: Floats
     pivots: int
 
 
@@ -83,7 +85,7 @@ def trace(curvature: Floats, linear: Floats, form: StandardForm, *, refresh: int
     walk.points.clear()
     walk.run(linear, form.upper > form.lower)
     t, points, multipliers = (np.array(part) for part in zip(*walk.points, strict=True))
-    return Line(t, points, multipliers, walk.pivots)
+    return Line(t, points, multipliers, walk.ray, walk.pivots)
 
 
 def _best_vertex(linear: Floats, form: StandardForm) -> tuple[Floats, Indices, npt.NDArray[np.bool_]]:
@@ -186,7 +188,7 @@ class _Walk:
         self.points: list[tuple[float, Floats, Floats]] = []
         self.direction, self.multipliers = np.zeros(self.equal + len(free)), np.zeros(self.equal)
         self.room, self.rate, self.side = np.zeros(size), np.zeros(size), np.zeros(size)
-        self.linear, self.t = np.zeros(size), np.inf
+        self.linear, self.t, self.ray = np.zeros(size), np.inf, np.zeros(self.equal)
 
     def run(self, linear: Floats, movable: npt.NDArray[np.bool_]) -> None:
         """From t = infinity, where the present x is optimal, to t = 0."""
@@ -219,7 +221,8 @@ class _Walk:
         turning = ~self.is_free & (self.rate > _STILL)
         t = float(np.max(-self.room[turning] / self.rate[turning], initial=0.0))
         self.room += t * self.rate
-        self.multipliers = self.multipliers + t * self.direction[: self.equal]
+        self.ray = self.direction[: self.equal].copy()
+        self.multipliers = self.multipliers + t * self.ray
         return t
 
     def _factorise(self, t: float) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core.lab.errors import VhatError
-from finance.certificate import LEAST_SIZE, TOLERANCE, Certificate, require_semidefinite
+from finance.certificate import LEAST_SIZE, TOLERANCE, Certificate, checked_moments
 from finance.constraints import LONG_ONLY, Constraints, InfeasibleError, StandardForm
 from finance.critical_line import Line, LostError, trace
 from finance.prices import Floats
@@ -66,6 +66,7 @@ class Frontier:
         pivots: how often a weight reached or left a bound on the way.
         cross: `[K - 1]`, w_k·S w_{k+1}.
         segment_residual, segment_gap: `[K - 1]`, bounds for every portfolio between two turning points.
+        ray_residual, ray_gap: bounds for the first turning point at every smaller risk aversion than its own.
     """
 
     mean: Floats
@@ -75,6 +76,8 @@ class Frontier:
     cross: Floats
     segment_residual: Floats
     segment_gap: Floats
+    ray_residual: float
+    ray_gap: float
 
     def min_variance(self) -> Portfolios:
         """The portfolio of least variance; of several the one with greatest return."""
@@ -98,13 +101,14 @@ class Frontier:
         segment = self._segment(knots, tolerance)
         where = self._share(knots, tolerance, segment)
         found = self._between(segment, where)
+        beyond = gamma < self.turning.risk_aversion[0]
         return Portfolios(
             found.weights,
             found.expected_return,
             found.volatility,
             gamma,
-            found.kkt_residual,
-            found.duality_gap,
+            np.where(beyond, self.ray_residual, found.kkt_residual),
+            np.where(beyond, self.ray_gap, found.duality_gap),
         )
 
     def at_return(self, least: float | Floats) -> Portfolios:
@@ -276,8 +280,8 @@ def efficient_frontier(mean: Floats, covariance: Floats, constraints: Constraint
         except LostError as error:
             reason = str(error)
             continue
-        residual = max(found.segment_residual.max(initial=0.0), found.turning.kkt_residual.max())
-        gap = max(found.segment_gap.max(initial=0.0), found.turning.duality_gap.max())
+        residual = max(*found.segment_residual, *found.turning.kkt_residual, found.ray_residual)
+        gap = max(*found.segment_gap, *found.turning.duality_gap, found.ray_gap)
         if residual > TOLERANCE:
             reason = f"KKT residual {residual:.1e}"
         elif gap > TOLERANCE:
@@ -353,6 +357,14 @@ class _Problem:
             judged.gap / value,
         )
         residual, gap = judged.between()
+        # For t above the first the gradient goes on by what one more t adds to it.
+        more = Certificate.of(
+            -(self.linear + line.ray @ form.equalities)[None],
+            np.array([max(float(np.abs(self.linear).max()), LEAST_SIZE)]),
+            x[:1],
+            form,
+        )
+        ray_residual, ray_lost = judged.onwards(more, max(float(terms[0]), LEAST_SIZE * form.reach))
         return Frontier(
             self.mean,
             self.covariance,
@@ -361,35 +373,9 @@ class _Problem:
             (x[:-1] * risk[1:]).sum(axis=1) * self.risk_unit,
             residual,
             gap / np.minimum(value[:-1], value[1:]),
+            ray_residual,
+            float(turning.duality_gap[0]) + ray_lost,
         )
-
-
-def checked_moments(mean: Floats, covariance: Floats) -> tuple[Floats, Floats, Floats, float]:
-    """m `[N]`, S `[N, N]` made exactly symmetric, S in units of its largest variance, and that unit.
-
-    Raises:
-        VhatError: for shapes that do not fit, values that are not finite numbers, or an S that is not
-            symmetric or not positive semidefinite beyond rounding.
-    """
-    try:
-        m, s = np.asarray(mean, dtype=np.float64), np.asarray(covariance, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise VhatError(f"means and covariance are arrays of numbers ({error})") from error
-    if m.ndim != 1 or not len(m) or s.shape != (len(m), len(m)):
-        raise VhatError(f"means of shape {m.shape} do not go with a covariance of shape {s.shape}")
-    if not (np.isfinite(m).all() and np.isfinite(s).all()):
-        raise VhatError("the means or the covariance hold a value that is not finite; check the returns")
-    # Few temporary matrices: at N = 500 each takes as long as many pivots.
-    difference = s - s.T
-    if difference.max() > 1e-6 * max(float(s.max()), -float(s.min())):
-        raise VhatError("the covariance is not symmetric; check how it was put together")
-    difference *= -0.5
-    difference += s
-    s = difference
-    unit = float(np.abs(np.diagonal(s)).max()) or 1.0
-    scaled = s / unit
-    require_semidefinite(scaled)
-    return m, s, scaled, unit
 
 
 def _asked(values: float | Floats) -> Floats:

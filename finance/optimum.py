@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from core.lab.errors import VhatError
-from finance.certificate import TOLERANCE
-from finance.frontier import checked_moments, efficient_frontier
+from finance.certificate import TOLERANCE, checked_moments
+from finance.frontier import efficient_frontier
 from finance.prices import Floats
 
 _FLAT = 1e-13  # a curvature below this part of the largest counts as none

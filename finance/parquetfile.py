@@ -39,14 +39,12 @@ class ParquetFile:
             VhatError: without pyarrow, or when the file or a column cannot be read.
         """
         table = self._table()
-        names = [str(name) for name in table.column_names]
+        names, index = self._names(table)
         if len(names) < 2:
             raise VhatError(f"{self.path}: needs a column of days and at least one column of prices")
         if not table.num_rows:
             raise VhatError(f"{self.path}: holds no line of prices")
         dated = [i for i, name in enumerate(names) if name.lower() == "date"]
-        # pandas notes which columns were its index; a range of numbers, which is no column, as a dictionary.
-        index = (table.schema.pandas_metadata or {}).get("index_columns", [])
         indexed = [i for i, name in enumerate(names) if name in index]
         place = (dated or indexed or [0])[0]
         days = self._days(table.column(place), names[place])
@@ -68,11 +66,24 @@ class ParquetFile:
             ) from error
         try:
             with self.path.open("rb") as file:
-                return parquet.read_table(file)
+                return parquet.read_table(file, page_checksum_verification=True)
         except pyarrow.ArrowException as error:
             raise VhatError(f"{self.path}: not a Parquet file ({str(error).splitlines()[0]})") from error
         except OSError as error:
             raise VhatError(f"{self.path}: cannot be read ({error.strerror or error})") from error
+
+    def _names(self, table: Any) -> tuple[list[str], list[str]]:
+        """All columns, and those that were pandas' index by its own note, free text in the file (a range of
+        numbers, which is no column, stands there as a dictionary)."""
+        try:
+            noted = table.schema.pandas_metadata or {}
+            index = [name for name in noted.get("index_columns", []) if isinstance(name, str)]
+            return [str(name) for name in table.column_names], index
+        except (ValueError, AttributeError, TypeError, RecursionError) as error:
+            raise VhatError(
+                f"{self.path}: the names of its columns, or pandas' note on them, cannot be read "
+                f"({type(error).__name__}); write the table anew"
+            ) from error
 
     def _days(self, column: Any, name: str) -> Days:
         from pyarrow import ArrowException, compute, types

@@ -43,6 +43,7 @@ class Prices:
         tickers: the N column names, all different.
         close: float64 `[T, N]`, in the currency of each listing; NaN where there is no price.
         source: where they come from.
+        asked: the first and the last day that were asked for, ISO; empty where the source's own was meant.
 
     Raises:
         VhatError: when shapes disagree, a ticker stands twice or the days are out of order.
@@ -52,6 +53,7 @@ class Prices:
     tickers: tuple[str, ...]
     close: Floats
     source: Source
+    asked: tuple[str, str] = ("", "")
 
     def __post_init__(self) -> None:
         dates = np.array(self.dates, dtype="datetime64[D]")
@@ -116,17 +118,26 @@ class Prices:
             if ticker not in self.tickers:
                 raise VhatError(f"{self.source.name}: {nearest(ticker, self.tickers, kind='ticker')}")
         keep = np.ones(len(self.dates), dtype=bool)
+        first, last = self.asked
         if start is not None:
-            keep &= self.dates >= np.datetime64(parse_day(start, "start"), "D")
+            first = parse_day(start, "start").isoformat()
+            keep &= self.dates >= np.datetime64(first, "D")
         if end is not None:
-            keep &= self.dates <= np.datetime64(parse_day(end, "end"), "D")
+            last = parse_day(end, "end").isoformat()
+            keep &= self.dates <= np.datetime64(last, "D")
         if not bool(keep.any()):
             raise VhatError(
                 f"{self.source.name}: no day from {start or 'its start'} to {end or 'its end'}; "
                 f"it goes from {self.span[0]} to {self.span[1]}"
             )
         columns = [self.tickers.index(t) for t in wanted]
-        return replace(self, dates=self.dates[keep], tickers=wanted, close=self.close[keep][:, columns])
+        return replace(
+            self,
+            dates=self.dates[keep],
+            tickers=wanted,
+            close=self.close[keep][:, columns],
+            asked=(first, last),
+        )
 
 
 class PriceSource(Protocol):

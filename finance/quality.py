@@ -11,7 +11,9 @@ import numpy as np
 from core.lab.errors import VhatError, nearest
 from finance.prices import Days, Floats, Prices
 
-Kind = Literal["missing", "gap", "duplicate", "zone", "non-positive", "stale", "jump", "short"]
+Kind = Literal[
+    "missing", "span", "gap", "sparse", "duplicate", "zone", "non-positive", "stale", "jump", "short"
+]
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,10 @@ class Limits:
     """From where on something counts as a defect.
 
     Attributes:
-        gap_days: calendar days between two neighbouring days; the longest closure of New York's exchange
-            since 1990 took seven (September 2001).
+        gap_days: calendar days between two neighbouring days, or between the day asked for and the first or
+            last one there; the longest closure of New York's exchange since 1990 took seven (September 2001).
+        absent_share: share of a week's trading days without any price. Holidays are 4 in 100 in New York, 7
+            in Tokyo; a week of four days lacks 20, weekly prices lack 80, and neither are daily returns.
         stale_days: days in a row on which a price does not move at all.
         split_factors: a one-day factor this near (see `split_tolerance`), up or down, looks like a split that
             was not adjusted for. Real days come close: AAPL fell to 0.4815 of its price on 2000-09-29. Splits
@@ -61,6 +65,7 @@ class Limits:
     """
 
     gap_days: int = 7
+    absent_share: float = 0.1
     stale_days: int = 10
     split_factors: tuple[float, ...] = (2.0, 3.0, 4.0, 5.0)
     split_tolerance: float = 0.03
@@ -76,7 +81,9 @@ def check_quality(prices: Prices, limits: Limits = DEFAULT_LIMITS) -> tuple[Defe
     """All defects of the prices, in the order of `Kind`."""
     return (
         *_missing(prices),
+        *_spans(prices, limits),
         *_gaps(prices, limits),
+        *_sparse(prices, limits),
         *_duplicates(prices),
         *_zones(prices, limits),
         *_non_positive(prices),
@@ -91,12 +98,12 @@ def require_quality(prices: Prices, allow: Sequence[str] = (), limits: Limits = 
 
     `allow` names what is accepted: a kind (`"jump"`) or one ticker's (`"jump:RRC"`). Accepting has a defined
     effect: of a duplicate day the last line is kept; a day on which a price is missing or not positive is
-    left out for all tickers; gaps, shifted days, stale runs, jumps and short histories go on as they are. The
-    result's source says what was accepted.
+    left out for all tickers; all else goes on as it is. What is left is checked again: days left out can make
+    a gap, and what moved in it a jump. The result's source says what was accepted.
 
     Raises:
-        VhatError: for a defect that is not accepted, naming it and how to accept it; for an unknown name in
-            `allow`; when accepting leaves fewer than two days.
+        VhatError: for a defect that is not accepted, naming it and how to accept it, whether it was there or
+            came by leaving out days; for an unknown name in `allow`; when fewer than two days are left.
     """
     for name in allow:
         kind, _, ticker = name.partition(":")
@@ -105,10 +112,10 @@ def require_quality(prices: Prices, allow: Sequence[str] = (), limits: Limits = 
         if ticker and ticker not in prices.tickers:
             raise VhatError(nearest(ticker, prices.tickers, kind="ticker"))
     found = check_quality(prices, limits)
-    _refuse(prices, [d for d in found if d.kind not in allow and d.name not in allow])
-    accepted = tuple(name for name in allow if any(name in (d.kind, d.name) for d in found))
-    if not accepted:
+    _refuse(prices, found, allow)
+    if not found:
         return prices
+    accepted = _named(allow, found)
     keep = np.append(prices.dates[1:] != prices.dates[:-1], True) & _usable(prices.close).all(axis=1)
     if keep.sum() < 2:
         raise VhatError(
@@ -118,18 +125,23 @@ def require_quality(prices: Prices, allow: Sequence[str] = (), limits: Limits = 
         prices,
         dates=prices.dates[keep],
         close=prices.close[keep],
-        source=replace(prices.source, accepted=accepted),
     )
-    if "short" not in allow:
-        _refuse(kept, list(_short(kept, limits)))
-    return kept
+    left = check_quality(kept, limits)
+    _refuse(kept, left, allow, f"with {', '.join(accepted)} accepted and such days left out, ")
+    return replace(kept, source=replace(prices.source, accepted=_named(allow, (*found, *left))))
 
 
-def _refuse(prices: Prices, defects: list[Defect]) -> None:
+def _named(allow: Sequence[str], found: Sequence[Defect]) -> tuple[str, ...]:
+    """Those of the accepted names that stand for a defect that is there."""
+    return tuple(name for name in allow if any(name in (d.kind, d.name) for d in found))
+
+
+def _refuse(prices: Prices, found: Sequence[Defect], allow: Sequence[str], after: str = "") -> None:
+    defects = [d for d in found if d.kind not in allow and d.name not in allow]
     if defects:
         more = f" (and {len(defects) - 1} more)" if len(defects) > 1 else ""
         names = " ".join(dict.fromkeys(d.name for d in defects))
-        raise VhatError(f"{prices.source.name}: {defects[0]}{more}; to accept: --allow {names}")
+        raise VhatError(f"{prices.source.name}: {after}{defects[0]}{more}; to accept: --allow {names}")
 
 
 def _usable(close: Floats) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
@@ -159,6 +171,19 @@ def _missing(prices: Prices) -> Iterator[Defect]:
             yield Defect("missing", ticker, day, detail)
 
 
+def _spans(prices: Prices, limits: Limits) -> Iterator[Defect]:
+    (first, last), (start, end) = prices.asked, prices.span
+    if not start:
+        return
+    lacks = []
+    if first and (prices.dates[0] - np.datetime64(first, "D")).astype(int) > limits.gap_days:
+        lacks.append(f"asked for from {first}, prices begin on {start}")
+    if last and (np.datetime64(last, "D") - prices.dates[-1]).astype(int) > limits.gap_days:
+        lacks.append(f"asked for up to {last}, prices end on {end}")
+    if lacks:
+        yield Defect("span", None, start if "begin" in lacks[0] else end, "; ".join(lacks))
+
+
 def _gaps(prices: Prices, limits: Limits) -> Iterator[Defect]:
     wide = np.diff(prices.dates).astype(np.int64)
     for i in np.flatnonzero(wide > limits.gap_days):
@@ -166,6 +191,34 @@ def _gaps(prices: Prices, limits: Limits) -> Iterator[Defect]:
         yield Defect(
             "gap", None, str(before), f"no day at all between {before} and {after} ({wide[i]} days apart)"
         )
+
+
+def _sparse(prices: Prices, limits: Limits) -> Iterator[Defect]:
+    # The ticker with most days stands for all: what others lack beside it is missing.
+    days = max((np.unique(days) for _, days, _ in _columns(prices)), key=len)
+    if not len(days):
+        return
+    span = np.arange(days[0], days[-1] + 1)
+    there, could = (np.bincount(_weekday(some), minlength=7) for some in (days, span))
+    # The five days in a row on which most prices fall are the trading week (Sunday to Thursday in the Gulf);
+    # all seven where other days are as usual.
+    weeks = [np.roll(np.arange(7) < 5, shift) for shift in range(7)]
+    week = max(weeks, key=lambda some: int(there[some].sum()))
+    if bool((2 * there[~week] > could[~week]).any()):
+        week = np.ones(7, dtype=bool)
+    absent, expected = int((could - there)[week].sum()), int(could[week].sum())
+    if absent > limits.absent_share * expected:
+        detail = (
+            f"no price on {absent} of {expected} trading days ({100 * absent / expected:.0f}%): "
+            "not daily prices, but they would be read as daily"
+        )
+        yield Defect("sparse", None, str(days[0]), detail)
+
+
+def _weekday(days: Days) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
+    """0 for Monday to 6 for Sunday; 1970-01-01 was a Thursday."""
+    out: np.ndarray[tuple[int, ...], np.dtype[np.int64]] = (days.astype(np.int64) + 3) % 7
+    return out
 
 
 def _duplicates(prices: Prices) -> Iterator[Defect]:
@@ -181,8 +234,7 @@ def _zones(prices: Prices, limits: Limits) -> Iterator[Defect]:
     for ticker, days, _ in _columns(prices):
         if len(days) < 10:
             continue
-        # 1970-01-01 was a Thursday.
-        share = np.bincount((days.astype(np.int64) + 3) % 7, minlength=7) / len(days)
+        share = np.bincount(_weekday(days), minlength=7) / len(days)
         monday, friday, saturday, sunday = share[[0, 4, 5, 6]]
         few = 0.2 * limits.weekend_share
         if sunday >= limits.weekend_share and friday <= few:
@@ -191,7 +243,7 @@ def _zones(prices: Prices, limits: Limits) -> Iterator[Defect]:
             seen, cause = "Saturdays and hardly ever on Mondays", "a day too late"
         else:
             continue
-        first = days[(days.astype(np.int64) + 3) % 7 >= 5][0]
+        first = days[_weekday(days) >= 5][0]
         detail = f"prices fall on {seen}, as when a time zone puts them {cause} (first on {first})"
         yield Defect("zone", ticker, str(first), detail)
 

@@ -14,8 +14,9 @@ from finance.yahoo_client import Cause, Client, DownloadError, YFinance
 
 OFFLINE_HINT = "leave --tickers out to use the 20 S&P 500 companies that ship with vhat"
 _EARLIEST = "1962-01-02"  # Yahoo's first day
-# No connection is among them: a network that is down has shown itself before the first attempt.
-_WORTH_A_RETRY = (Cause.NETWORK, Cause.RATE_LIMIT, Cause.SERVER, Cause.BAD_ANSWER)
+# A network that is down shows itself when the service is first to be reached, and is not waited for; a
+# connection lost later may come back.
+_WORTH_A_RETRY = (Cause.NETWORK, Cause.TIME_OUT, Cause.RATE_LIMIT, Cause.SERVER, Cause.BAD_ANSWER)
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,8 @@ class Yahoo:
         client: what talks to Yahoo.
         delays: seconds before each further attempt, where one can help.
         sleep: waits that long.
-        today: the current day; prices end the day before, since a running day's price still moves.
+        today: the current day where it begins last; prices end the day before, since a running day's price
+            still moves and what is fetched is kept for good.
     """
 
     adjusted: bool = True
@@ -36,7 +38,7 @@ class Yahoo:
     client: Client = field(default_factory=YFinance)
     delays: tuple[float, ...] = (1.0, 4.0)
     sleep: Callable[[float], None] = time.sleep
-    today: Callable[[], datetime.date] = datetime.date.today
+    today: Callable[[], datetime.date] = lambda: last_to_begin(datetime.datetime.now(datetime.UTC))
 
     @property
     def adjustment(self) -> str:
@@ -46,7 +48,8 @@ class Yahoo:
     def fetch(
         self, tickers: Sequence[str] | None = None, start: Day | None = None, end: Day | None = None
     ) -> Prices:
-        """See `PriceSource.fetch`; tickers must be named, the span is all there is up to yesterday.
+        """See `PriceSource.fetch`; tickers must be named, the span is all there is up to the last day that
+        has ended everywhere.
 
         Raises:
             VhatError: one line with the true cause: no network, unknown tickers, rate limit, server error, no
@@ -60,7 +63,8 @@ class Yahoo:
         last = min(parse_day(yesterday if end is None else end, "end"), yesterday)
         if first >= last:
             raise VhatError(
-                f"no days from {first} to {last}: the start must lie before the end, and before yesterday"
+                f"no days from {first} to {last}: the start must lie before the end, and before "
+                f"{yesterday}, the last day that has ended everywhere"
             )
         series: dict[str, Series] = {}
         failed: dict[str, DownloadError] = {}
@@ -70,37 +74,47 @@ class Yahoo:
             stored = self.cache.load(entry)
             if stored is None:
                 try:
-                    if not reached:
-                        self.client.reach(name)
-                        reached = True
-                    stored = self._download(name, first, last)
+                    stored = self._download(name, first, last, reached=reached)
+                    reached = True
                 except DownloadError as error:
                     # These are about the one ticker: name all such tickers at once.
                     if error.cause not in (Cause.UNKNOWN_TICKER, Cause.NO_PRICES):
                         raise VhatError(self._explain(name, error)) from error
                     failed[name] = error
+                    reached = True
                     continue
                 self.cache.store(entry, stored)
             series[name] = stored
         if failed:
             raise VhatError(_explain_tickers(failed, first, last))
         dates, close = align(series)
-        return Prices(dates, names, close, Source("Yahoo Finance", self.adjustment))
+        asked = ("" if start is None else first.isoformat(), last.isoformat())
+        return Prices(dates, names, close, Source("Yahoo Finance", self.adjustment), asked)
 
-    def _download(self, name: str, first: datetime.date, last: datetime.date) -> Series:
-        for delay in self.delays:
+    def _download(self, name: str, first: datetime.date, last: datetime.date, *, reached: bool) -> Series:
+        """One ticker's prices; unless the service was reached before, each attempt asks that first."""
+        for delay in (*self.delays, None):
             try:
+                if not reached:
+                    self.client.reach(name)
+                    reached = True
                 return self.client.history(name, first, last, adjusted=self.adjusted)
             except DownloadError as error:
-                if error.cause not in _WORTH_A_RETRY:
+                down = error.cause is Cause.NETWORK and not reached
+                if delay is None or down or error.cause not in _WORTH_A_RETRY:
                     raise
                 self.sleep(delay)
-        return self.client.history(name, first, last, adjusted=self.adjusted)
+        raise AssertionError("the last attempt returns or raises")
 
     def _explain(self, name: str, error: DownloadError) -> str:
         attempts = f"after {len(self.delays) + 1} attempts"
         if error.cause is Cause.NETWORK:
             return f"no network: Yahoo Finance cannot be reached ({error.detail}); {OFFLINE_HINT}"
+        if error.cause is Cause.TIME_OUT:
+            return (
+                f"Yahoo Finance does not answer in time ({error.detail}, {attempts}, at {name}); "
+                f"try later, or {OFFLINE_HINT}"
+            )
         if error.cause is Cause.CERTIFICATE:
             return (
                 f"the certificate that answers for Yahoo Finance is not trusted ({error.detail}); if that is "
@@ -120,6 +134,12 @@ class Yahoo:
             f"Yahoo Finance's answer for {name} cannot be read ({error.detail}); a newer yfinance may help: "
             f"pip install -U yfinance; or {OFFLINE_HINT}"
         )
+
+
+def last_to_begin(now: datetime.datetime) -> datetime.date:
+    """The current day in the zone where days begin last (UTC-12): every day before it has ended everywhere,
+    and with it every exchange's session."""
+    return now.astimezone(datetime.timezone(datetime.timedelta(hours=-12))).date()
 
 
 def _explain_tickers(failed: dict[str, DownloadError], first: datetime.date, last: datetime.date) -> str:

@@ -28,6 +28,7 @@ class Cause(Enum):
     """Why a download failed; the value says it in words."""
 
     NETWORK = "no connection"
+    TIME_OUT = "no answer in time"
     CERTIFICATE = "certificate not trusted"
     RATE_LIMIT = "rate limit"
     SERVER = "server error"
@@ -49,8 +50,8 @@ class Client(Protocol):
     """What `finance.yahoo.Yahoo` needs of Yahoo Finance."""
 
     def reach(self, ticker: str) -> None:
-        """Returns when the service can be reached, whatever it answers; raises DownloadError(NETWORK or
-        CERTIFICATE) otherwise."""
+        """Returns when the service can be reached, whatever it answers; raises DownloadError(NETWORK,
+        TIME_OUT or CERTIFICATE) otherwise."""
 
     def history(self, ticker: str, first: datetime.date, last: datetime.date, *, adjusted: bool) -> Series:
         """Daily closing prices from `first` to `last`, both included; raises DownloadError with the true
@@ -73,7 +74,7 @@ class YFinance:
         """See `Client.reach`. It goes first, since yfinance alone tries for minutes when packets are
         dropped."""
         found = self._ask(ticker)
-        if found is not None and found.cause in (Cause.NETWORK, Cause.CERTIFICATE):
+        if found is not None and found.cause in (Cause.NETWORK, Cause.TIME_OUT, Cause.CERTIFICATE):
             raise found
 
     def history(self, ticker: str, first: datetime.date, last: datetime.date, *, adjusted: bool) -> Series:
@@ -152,6 +153,9 @@ def _read_exception(error: Exception) -> DownloadError:
         return DownloadError(Cause.NO_PRICES, detail)
     if type(error).__name__ in ("CertificateVerifyError", "SSLError"):
         return DownloadError(Cause.CERTIFICATE, detail)
+    # curl_cffi's, requests' and Python's own: Timeout, ConnectTimeout, ReadTimeout, TimeoutError.
+    if isinstance(error, OSError) and "Timeout" in type(error).__name__:
+        return DownloadError(Cause.TIME_OUT, detail)
     # An unreadable body is both a ValueError and, with requests, an OSError.
     if isinstance(error, OSError) and not isinstance(error, ValueError):
         return DownloadError(Cause.NETWORK, detail)

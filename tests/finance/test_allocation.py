@@ -138,3 +138,17 @@ def test_cross_val_predict_of_skfolio() -> None:
 def test_an_unknown_covariance_names_the_nearest() -> None:
     with pytest.raises(VhatError, match="'ledoit-wolf'"):
         MinimumVariance("ledoit").fit(RETURNS)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["inverse volatility", "equal risk contribution", "maximum diversification"])
+@pytest.mark.parametrize("rate", [1e-4, 1e-2, 0.0, -1e-4])
+def test_an_asset_that_does_not_vary_but_by_rounding_is_refused(name: str, rate: float) -> None:
+    """A constant return of 1e-4 leaves a deviation of 1e-20, which would take all the money."""
+    returns = RETURNS.copy()
+    returns[:, 2] = rate
+    with pytest.raises(VhatError, match="does not vary"):
+        clone(STANDARD[name]).fit(returns)
+    with pytest.raises(VhatError, match="does not vary"):
+        clone(STANDARD[name]).fit(np.full((300, 3), rate))
+    returns[::2, 2] += 1e-7  # what a money market does
+    assert clone(STANDARD[name]).fit(returns).weights_[2] > 0.9

@@ -205,6 +205,11 @@ def test_problems_that_make_no_sense(
         efficient_frontier(mean, covariance, allowed)
 
 
+def test_lower_bounds_above_the_budget_are_named() -> None:
+    with pytest.raises(InfeasibleError, match=r"all lower bounds together \(1.2\) exceed the budget \(1\)"):
+        efficient_frontier(np.zeros(3), np.eye(3), Constraints(lower=0.4))
+
+
 def test_unknown_group_names_the_nearest() -> None:
     with pytest.raises(VhatError, match="'banks'"):
         Constraints.by_group(["banks", "oil"], {"bank": (0.0, 0.5)})
@@ -239,6 +244,36 @@ def test_a_wrong_line_is_refused_and_a_lost_one_is_traced_again(monkeypatch: pyt
     np.testing.assert_allclose(
         again.spaced(9).weights, efficient_frontier(mean, covariance).spaced(9).weights, atol=1e-8
     )
+
+
+def test_a_wrong_start_is_refused_before_anything_is_asked_below_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The line starts at the asset with less return: least variance, and so each turning point, is right, but
+    not what is held at small risk aversion."""
+    mean, covariance = np.array([0.0, 0.1]), np.array([[1.0, 1.5], [1.5, 4.0]])
+    right = efficient_frontier(mean, covariance).at_risk_aversion(0.001)
+    np.testing.assert_allclose(right.weights, [[0.0, 1.0]])
+    assert max(right.kkt_residual[0], right.duality_gap[0]) <= 1e-8
+
+    def other_end(*_: object) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return np.array([1.0, 0.0]), np.array([0]), np.array([True, False])
+
+    monkeypatch.setattr("finance.critical_line._best_vertex", other_end)
+    with pytest.raises(InaccurateError, match="refused"):
+        efficient_frontier(mean, covariance)
+
+
+@given(moments)
+@settings(max_examples=40, deadline=None)
+def test_the_ray_is_certified_for_every_smaller_risk_aversion(these: tuple[int, int, bool]) -> None:
+    mean, covariance = market(*these)
+    line = efficient_frontier(mean, covariance)
+    gamma = min(line.turning.risk_aversion[0], 1e6) * np.array([1.0, 0.5, 1e-3, 1e-9])
+    found = line.at_risk_aversion(np.append(gamma, 0.0))
+    np.testing.assert_array_equal(found.weights, line.turning.weights[:1].repeat(5, axis=0))
+    assert (found.kkt_residual[1:] == line.ray_residual).all()
+    assert (found.duality_gap[1:] == line.ray_gap).all()
+    for each, weights in zip(gamma, found.weights, strict=False):
+        assert violation(mean, covariance, each, weights) <= 2e-8
 
 
 def test_many_pivots_without_a_new_factorisation_stay_exact() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 import sys
 from decimal import Decimal
 from pathlib import Path
@@ -11,6 +12,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pyarrow import parquet
 
 from core.lab.errors import VhatError
@@ -26,6 +29,15 @@ def written(folder: Path, table: pa.Table | dict[str, object]) -> ParquetFile:
     path = folder / "own.parquet"
     parquet.write_table(table if isinstance(table, pa.Table) else pa.table(table), path)
     return ParquetFile(path)
+
+
+def refusal(file: ParquetFile) -> str:
+    """The one line that says why the file is not read; empty where it is."""
+    try:
+        file.fetch()
+    except VhatError as error:
+        return str(error)
+    return ""
 
 
 @pytest.mark.parametrize(
@@ -112,6 +124,60 @@ def test_a_file_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "own.csv").write_text("Date,A\n2020-01-02,1\n")
     with pytest.raises(VhatError, match="not a Parquet file"):
         ParquetFile(tmp_path / "own.csv").fetch()
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        b"{",
+        b"\xff\xfe",
+        b"[]",
+        b"3",
+        b'"x"',
+        b"[" * 100_000,
+        b"9" * 5000,
+        b'{"index_columns": 3}',
+        b'{"index_columns": null}',
+        b'{"index_columns": [["A"]]}',
+        b'{"index_columns": {"A": 1}}',
+        b'{"index_columns": [{"kind": "range"}]}',
+    ],
+)
+def test_a_note_of_pandas_that_is_none(tmp_path: Path, note: bytes) -> None:
+    """The note is free text in the file: it is read, or the one line names it."""
+    table = pa.table({"A": [1.0, 2.0, 3.0], "date": DAYS})
+    file = written(tmp_path, table.replace_schema_metadata({"pandas": note}))
+    said = refusal(file)
+    assert not said or re.fullmatch(
+        r".*own.parquet: .* pandas' note on them, cannot be read .*; write the table anew", said
+    )
+
+
+@given(st.lists(st.tuples(st.integers(0, 10**6), st.integers(1, 255)), min_size=1, max_size=4))
+@settings(max_examples=150, deadline=None)
+def test_a_damaged_file_is_one_line(
+    tmp_path_factory: pytest.TempPathFactory, flips: list[tuple[int, int]]
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "damaged.parquet"
+    parquet.write_table(pa.Table.from_pandas(FRAME.set_axis(pd.DatetimeIndex(DAYS, name="Date"))), path)
+    damaged = bytearray(path.read_bytes())
+    for place, bits in flips:
+        damaged[place % len(damaged)] ^= bits
+    path.write_bytes(damaged)
+    assert "\n" not in refusal(ParquetFile(path))
+
+
+def test_a_damaged_page_is_found_by_its_checksum(tmp_path: Path) -> None:
+    path = tmp_path / "own.parquet"
+    prices = 50.0 + np.arange(500.0)
+    days = pd.bdate_range("2020-01-01", periods=500)
+    table = pa.table({"date": days, "A": prices})
+    parquet.write_table(table, path, write_page_checksum=True, use_dictionary=False, compression="none")
+    whole = path.read_bytes()
+    place = whole.index(np.float64(300.0).tobytes())
+    path.write_bytes(whole[:place] + np.float64(301.0).tobytes() + whole[place + 8 :])
+    with pytest.raises(VhatError, match=r"own.parquet: .*(CRC|checksum)"):
+        ParquetFile(path).fetch()
 
 
 def test_without_pyarrow_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

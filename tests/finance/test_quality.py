@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.lab.errors import VhatError
-from finance.prices import Prices, Source
+from finance.prices import Days, Prices, Source
 from finance.quality import check_quality, require_quality
 
 T, TICKERS = 120, ("A", "B", "C")
@@ -165,6 +167,78 @@ def test_what_accepting_leaves_is_checked_for_length() -> None:
     assert len(require_quality(prices, allow=["missing", "short"]).dates) == 50
     with pytest.raises(VhatError, match="fewer than two days"):
         require_quality(changed(good(), (slice(None), 1), np.nan), allow=["missing", "short"])
+
+
+@pytest.mark.parametrize(
+    ("keep", "share"),
+    [
+        (lambda days: np.isin(days.astype(np.int64) % 7, [1]), "80%"),  # Fridays only
+        (lambda days: days.astype(np.int64) % 7 != 6, "20%"),  # no Wednesday
+        (lambda days: np.arange(len(days)) % 21 == 0, "9[56]%"),  # monthly
+        (lambda days: np.arange(len(days)) % 8 != 0, "1[23]%"),
+    ],
+)
+def test_what_is_not_daily_is_sparse(keep: Callable[[Days], Any], share: str) -> None:
+    """Their yearly volatility would be wrong by sqrt(5) and the like."""
+    days = np.busday_offset("2010-01-04", np.arange(2000), roll="forward")
+    rows = keep(days)
+    close = 50.0 * np.exp(0.01 * np.random.default_rng(1).standard_normal((2000, 2)).cumsum(axis=0))
+    whole = Prices(days, ("A", "B"), close, Source("planted", "not adjusted"))
+    assert check_quality(whole) == ()
+    found = check_quality(replace(whole, dates=days[rows], close=close[rows]))
+    (sparse,) = [d for d in found if d.kind == "sparse"]
+    assert re.search(rf"\({share}\)", sparse.detail)
+    assert {d.kind for d in found} <= {"sparse", "gap"}
+
+
+def test_a_market_of_seven_days_without_one_of_them_is_sparse() -> None:
+    whole = good()
+    dates = np.datetime64("2020-01-01") + np.arange(2 * T)
+    dates = dates[dates.astype(np.int64) % 7 != 6][:T]
+    assert [d.name for d in check_quality(replace(whole, dates=dates))] == ["sparse"]
+
+
+def test_the_holidays_of_an_exchange_are_not_sparse() -> None:
+    """Tokyo had 241 to 246 days a year; here 18 of 261 weekdays are left out."""
+    whole = good()
+    dates = np.busday_offset("2020-01-01", np.arange(T + 10), roll="forward")
+    dates = np.delete(dates, np.arange(7, T + 10, 14)[:9])[:T]
+    assert check_quality(replace(whole, dates=dates)) == ()
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "seen"),
+    [
+        ("2019-12-25", None, ()),
+        ("2019-12-24", None, ("asked for from 2019-12-24, prices begin on 2020-01-01",)),
+        (None, "2020-06-23", ()),
+        (None, "2020-06-24", ("asked for up to 2020-06-24, prices end on 2020-06-16",)),
+    ],
+)
+def test_the_span_asked_for_is_compared_with_the_span_there(
+    start: str | None, end: str | None, seen: tuple[str, ...]
+) -> None:
+    found = check_quality(good().select(None, start, end))
+    assert tuple(d.detail for d in found) == seen
+    assert all(d.name == "span" for d in found)
+
+
+def test_a_day_left_out_is_checked_for_what_it_leaves() -> None:
+    """43 days without one ticker's price are 43 days without any, once they are left out for all: the move
+    over them is no daily return."""
+    prices = changed(good(), (slice(40, 70), 1), np.nan)
+    assert [d.name for d in check_quality(prices)] == ["missing:B"]
+    with pytest.raises(VhatError, match=r"with missing:B accepted .* gap: no day at all .*\(43 days apart\)"):
+        require_quality(prices, allow=["missing:B"])
+    kept = require_quality(prices, allow=["missing:B", "gap", "sparse"])
+    assert kept.source.accepted == ("missing:B", "gap", "sparse")
+    jumped = prices.close.copy()
+    jumped[60:, 0] *= 10.0
+    jumped[50:60, 0] *= np.exp(np.linspace(0.0, np.log(10.0), 10))  # by no single day's jump
+    hidden = replace(prices, close=jumped)
+    assert "jump:A" not in {d.name for d in check_quality(hidden)}
+    with pytest.raises(VhatError, match=r"to accept: --allow jump:A$"):
+        require_quality(hidden, allow=["missing:B", "gap", "sparse"])
 
 
 def test_unknown_names_in_allow_are_refused() -> None:

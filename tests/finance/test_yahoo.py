@@ -22,7 +22,7 @@ from core.lab.errors import VhatError
 from finance.cache import PriceCache
 from finance.prices import Series
 from finance.quality import check_quality
-from finance.yahoo import OFFLINE_HINT, Yahoo
+from finance.yahoo import OFFLINE_HINT, Yahoo, last_to_begin
 from finance.yahoo_client import Cause, DownloadError, YFinance
 
 FIRST, LAST = datetime.date(2020, 1, 1), datetime.date(2020, 1, 3)
@@ -35,14 +35,20 @@ GOOD: Series = (
 class FakeClient:
     """Answers each history request by the next item of its ticker's queue."""
 
-    def __init__(self, answers: dict[str, list[Series | Cause]], reachable: bool = True) -> None:
+    def __init__(
+        self, answers: dict[str, list[Series | Cause]], reachable: bool = True, late: int = 0
+    ) -> None:
         self.answers = {ticker: deque(items) for ticker, items in answers.items()}
         self.reachable = reachable
+        self.late = late
         self.asked: list[str] = []
 
     def reach(self, ticker: str) -> None:
         if not self.reachable:
             raise DownloadError(Cause.NETWORK, f"could not resolve host for {ticker}")
+        self.late -= 1
+        if self.late >= 0:
+            raise DownloadError(Cause.TIME_OUT, "timed out")
 
     def history(self, ticker: str, first: datetime.date, last: datetime.date, *, adjusted: bool) -> Series:
         assert (first, last, adjusted) == (FIRST, LAST, True)
@@ -98,7 +104,57 @@ def test_no_network_names_the_way_out(yahoo: Callable[..., Yahoo], waits: list[f
     assert waits == []
 
 
-@pytest.mark.parametrize("cause", [Cause.RATE_LIMIT, Cause.SERVER, Cause.BAD_ANSWER, Cause.NETWORK])
+def test_a_probe_that_times_out_is_tried_again(yahoo: Callable[..., Yahoo], waits: list[float]) -> None:
+    client = FakeClient({"A": [GOOD]}, late=2)
+    np.testing.assert_array_equal(yahoo(client).fetch(["A"], FIRST, LAST).close[:, 0], GOOD[1])
+    assert waits == [1.0, 4.0]
+    with pytest.raises(VhatError, match=r"not answer in time \(timed out, after 3 attempts, at B\)"):
+        yahoo(FakeClient({"B": [GOOD]}, late=3)).fetch(["B"], FIRST, LAST)
+
+
+@pytest.mark.parametrize(
+    ("now", "day"),
+    [
+        # While New York trades on the 8th it is the 9th in Tokyo: only the 7th has ended everywhere.
+        ("2024-05-09T01:00+09:00", "2024-05-08"),
+        ("2024-05-08T20:00+00:00", "2024-05-08"),
+        ("2024-05-09T11:59+00:00", "2024-05-08"),
+        ("2024-05-09T12:00+00:00", "2024-05-09"),
+        ("2024-05-08T23:00-05:00", "2024-05-08"),
+    ],
+)
+def test_a_day_has_begun_when_it_has_begun_everywhere(now: str, day: str) -> None:
+    assert last_to_begin(datetime.datetime.fromisoformat(now)).isoformat() == day
+
+
+def test_the_own_clock_of_the_source_is_that_of_the_last_zone() -> None:
+    before = last_to_begin(datetime.datetime.now(datetime.UTC))
+    assert before <= Yahoo().today() <= last_to_begin(datetime.datetime.now(datetime.UTC))
+
+
+def test_prices_of_another_span_than_asked_for_are_named(yahoo: Callable[..., Yahoo]) -> None:
+    """Yahoo asked for fifteen years answers with the one that it has, and says nothing."""
+    days = np.busday_offset("2015-01-02", np.arange(280), roll="forward")
+    close = 10.0 * np.exp(0.01 * np.random.default_rng(0).standard_normal(280).cumsum())
+
+    class OneYear(FakeClient):
+        def history(self, *_: object, **__: object) -> Series:
+            return days, close
+
+    prices = yahoo(OneYear({})).fetch(["A"], "2010-01-01", "2024-12-31")
+    (defect,) = check_quality(prices)
+    assert defect.name == "span"
+    assert defect.detail == (
+        "asked for from 2010-01-01, prices begin on 2015-01-02; "
+        "asked for up to 2023-12-31, prices end on 2016-01-28"
+    )
+    (open_end,) = check_quality(yahoo(OneYear({})).fetch(["A"]))
+    assert open_end.detail == "asked for up to 2023-12-31, prices end on 2016-01-28"
+
+
+@pytest.mark.parametrize(
+    "cause", [Cause.RATE_LIMIT, Cause.SERVER, Cause.BAD_ANSWER, Cause.NETWORK, Cause.TIME_OUT]
+)
 def test_passing_trouble_is_tried_again(
     yahoo: Callable[..., Yahoo], waits: list[float], cause: Cause
 ) -> None:
@@ -117,6 +173,10 @@ def test_passing_trouble_is_tried_again(
         (Cause.SERVER, r"server error \(HTTP 5xx, after 3 attempts, at B\)"),
         (Cause.BAD_ANSWER, r"answer for B cannot be read .* pip install -U yfinance"),
         (Cause.NETWORK, r"no network"),
+        (
+            Cause.TIME_OUT,
+            r"not answer in time \(HTTP 5xx, after 3 attempts, at B\); try later",
+        ),
     ],
 )
 def test_lasting_trouble_is_named_and_what_was_fetched_is_kept(
@@ -209,7 +269,8 @@ def history(monkeypatch: pytest.MonkeyPatch) -> Callable[[object], None]:
         (json.JSONDecodeError("Expecting value", "<", 0), 200, FINE, Cause.BAD_ANSWER),
         (KeyError("quote"), 200, FINE, Cause.BAD_ANSWER),
         (ValueError("x"), 200, "not json", Cause.BAD_ANSWER),
-        (TimeoutError("timed out"), 200, FINE, Cause.NETWORK),
+        (TimeoutError("timed out"), 200, FINE, Cause.TIME_OUT),
+        (ConnectionError("reset"), 200, FINE, Cause.NETWORK),
         (pd.DataFrame({"Close": []}), 200, FINE, Cause.NO_PRICES),
         (pd.DataFrame({"Close": []}), 500, "", Cause.SERVER),
         (

@@ -146,15 +146,19 @@ def test_fault_connection_cut_in_the_middle(desk: Desk) -> None:
 
 def test_fault_time_out(desk: Desk) -> None:
     said = desk.refused(always(replace(FINE, late=True)), "AAA", timeout=0.3)
-    assert said.startswith("no network: Yahoo Finance cannot be reached (")
+    assert said.startswith("Yahoo Finance does not answer in time (")
     assert "timed out" in said
+    assert "after 3 attempts, at AAA" in said
     assert said.endswith(OFFLINE_HINT)
-    assert desk.waits == []  # it showed itself before the first attempt
+    assert desk.waits == [1.0, 4.0]
 
 
-def test_fault_time_out_that_passes(desk: Desk) -> None:
-    """The first answer comes, the next is late, then all come."""
-    prices = desk.fetch(lambda _, times: replace(FINE, late=True) if times == 2 else FINE, "AAA", timeout=0.3)
+@pytest.mark.parametrize("late", [1, 2])
+def test_fault_time_out_that_passes(desk: Desk, late: int) -> None:
+    """One answer is late, that to the probe or the next, then all come."""
+    prices = desk.fetch(
+        lambda _, times: replace(FINE, late=True) if times == late else FINE, "AAA", timeout=0.3
+    )
     np.testing.assert_allclose(prices.close[:, 0], [5.0, 5.5, 12.0], rtol=1e-12)
     assert desk.waits == [1.0]
 

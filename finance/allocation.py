@@ -20,6 +20,8 @@ from finance.constraints import Constraints
 from finance.frontier import InaccurateError, efficient_frontier
 from finance.moments import TRADING_DAYS, ewma_covariance, ledoit_wolf_covariance, sample_covariance
 from finance.prices import Floats
+from finance.rolling import rolling_moments
+from finance.windows import optimal_windows
 
 Estimate = Literal["sample", "ledoit-wolf", "ewma"]
 _COVARIANCES: dict[str, Callable[[Floats], Floats]] = {
@@ -103,7 +105,33 @@ class InverseVolatility(Allocation):
         return out
 
 
-class MinimumVariance(_OfCovariance):
+class _OnFrontier(_OfCovariance):
+    """A portfolio of the efficient frontier."""
+
+    upper: float | None
+
+    def at_once(self, returns: Floats, window: int, step: int) -> Floats | None:
+        """The weights `[W, N]` of every window of returns `[T, N]`, the first of which begins on day 0, in
+        one batch (see `finance.windows`): those of `fit` on each to within its tolerance. None for another
+        covariance than the sample's, and for a subclass, which may mean something else by it."""
+        if self.covariance != "sample" or type(self) not in (MinimumVariance, MaximumUtility):
+            return None
+        moments = rolling_moments(returns, window, step)
+        mean, aversion = self._aim(moments.mean)
+        return optimal_windows(mean, moments.covariance, aversion, Constraints(upper=self.upper)).weights
+
+    @abstractmethod
+    def _aim(self, mean: Floats) -> tuple[Floats, float]:
+        """Means `[..., N]` and risk aversion, from sample means."""
+
+    def _weights(self, returns: Floats) -> Floats:
+        mean, aversion = self._aim(returns.mean(axis=0))
+        line = efficient_frontier(mean, self.estimate(returns), Constraints(upper=self.upper))
+        out: Floats = line.at_risk_aversion(aversion).weights[0]
+        return out
+
+
+class MinimumVariance(_OnFrontier):
     """The least variance.
 
     Args:
@@ -115,15 +143,12 @@ class MinimumVariance(_OfCovariance):
         super().__init__(covariance)
         self.upper = upper
 
-    def _weights(self, returns: Floats) -> Floats:
-        covariance = self.estimate(returns)
+    def _aim(self, mean: Floats) -> tuple[Floats, float]:
         # Without any differences of mean the frontier is this one portfolio.
-        line = efficient_frontier(np.zeros(len(covariance)), covariance, Constraints(upper=self.upper))
-        out: Floats = line.min_variance().weights[0]
-        return out
+        return np.zeros_like(mean), math.inf
 
 
-class MaximumUtility(_OfCovariance):
+class MaximumUtility(_OnFrontier):
     """The greatest w·m - (gamma/2) w·Sw (Markowitz 1952), with the sample mean.
 
     Args:
@@ -142,10 +167,8 @@ class MaximumUtility(_OfCovariance):
         self.risk_aversion = risk_aversion
         self.upper = upper
 
-    def _weights(self, returns: Floats) -> Floats:
-        line = efficient_frontier(returns.mean(axis=0), self.estimate(returns), Constraints(upper=self.upper))
-        out: Floats = line.at_risk_aversion(self.risk_aversion).weights[0]
-        return out
+    def _aim(self, mean: Floats) -> tuple[Floats, float]:
+        return mean, self.risk_aversion
 
 
 class EqualRiskContribution(_OfCovariance):

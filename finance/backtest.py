@@ -74,6 +74,8 @@ class Backtest:
 def targets(returns: Floats, allocation: Fits, *, window: int, rebalance: int) -> Targets:
     """Fit a copy of the allocation on each window of days; day t's weights see days t - window to t - 1.
 
+    An allocation that solves all windows at once (`at_once`, see `finance.allocation`) does so.
+
     Args:
         returns: `[T, N]`.
         allocation: an estimator.
@@ -94,6 +96,8 @@ def targets(returns: Floats, allocation: Fits, *, window: int, rebalance: int) -
             f"(rebalancing every {rebalance}); take a shorter window or more days"
         )
     days = np.arange(window, len(returns), rebalance)
+    if (batch := _at_once(returns[: days[-1]], allocation, window, rebalance)) is not None:
+        return Targets(days, batch)
     weights = np.empty((len(days), returns.shape[1]))
     for row, day in enumerate(days):
         # A copy of the past itself: what an estimator does to it stays there.
@@ -104,6 +108,19 @@ def targets(returns: Floats, allocation: Fits, *, window: int, rebalance: int) -
             raise VhatError(f"days {day - window} to {day - 1}: {error}") from error
         weights[row] = fitted.weights_
     return Targets(days, weights)
+
+
+def _at_once(returns: Floats, allocation: Fits, window: int, rebalance: int) -> Floats | None:
+    """Weights `[R, N]` by the allocation's own batch, None where it has none or a window fails in it:
+    fitted one by one that window is named."""
+    solve = getattr(allocation, "at_once", None)
+    if solve is None or window < 2 or not np.isfinite(returns).all():
+        return None
+    try:
+        found: Floats | None = solve(returns.copy(), window, rebalance)
+    except VhatError:
+        return None
+    return found
 
 
 def simulate(

@@ -29,6 +29,14 @@ class Entry:
     adjustment: str
 
 
+@dataclass(frozen=True, eq=False)
+class Stored:
+    """Days `[T]` and prices `[T]`, and the day on which they were fetched (ISO)."""
+
+    series: Series
+    fetched: str
+
+
 def default_directory() -> Path:
     """Where fetched prices are kept: $VHAT_CACHE, else the user's cache directory."""
     if own := os.environ.get("VHAT_CACHE"):
@@ -39,7 +47,8 @@ def default_directory() -> Path:
 
 @dataclass(frozen=True)
 class PriceCache:
-    """Files `[first line: JSON header with the body's digest] [one line a day: day,price]` in one directory.
+    """Files `[first line: JSON header with a digest of the body and the day it was fetched] [one line a
+    day: day,price]` in one directory.
 
     A file is written beside its place and moved there, so that it is whole or absent. A file that does not
     match its digest or its name is set aside under another name and counts as absent.
@@ -52,8 +61,8 @@ class PriceCache:
         adjustment = hashlib.sha256(entry.adjustment.encode()).hexdigest()[:8]
         return self.directory / f"{quote(entry.ticker, safe='^=')}_{entry.start}_{entry.end}_{adjustment}.csv"
 
-    def load(self, entry: Entry) -> Series | None:
-        """Days `[T]` and prices `[T]` as stored, or None.
+    def load(self, entry: Entry) -> Stored | None:
+        """What was stored, or None.
 
         Raises:
             VhatError: when the directory cannot be read or a damaged file cannot be set aside.
@@ -71,14 +80,15 @@ class PriceCache:
             self._set_aside(path, str(error))
             return None
 
-    def store(self, entry: Entry, series: Series) -> None:
-        """Write an entry; after this returns the file is whole, whatever happens to the process.
+    def store(self, entry: Entry, series: Series, fetched: str) -> None:
+        """Write an entry, fetched on that day (ISO); after this returns the file is whole, whatever happens
+        to the process.
 
         Raises:
             VhatError: when the directory cannot be written.
         """
         try:
-            write_whole(self.path(entry), _encode(entry, series))
+            write_whole(self.path(entry), _encode(entry, series, fetched))
         except OSError as error:
             raise VhatError(
                 f"the price cache at {self.directory} cannot be written ({error.strerror}); "
@@ -100,17 +110,22 @@ class PriceCache:
         _log.warning("the cached prices %s are damaged (%s): set aside as %s", path, reason, aside.name)
 
 
-def _encode(entry: Entry, series: Series) -> bytes:
+def _encode(entry: Entry, series: Series, fetched: str) -> bytes:
     days, close = series
     lines = zip(np.datetime_as_string(days, unit="D").tolist(), close.tolist(), strict=True)
     # repr of a float is the shortest text that reads back to the same bits.
     body = "".join(f"{day},{price!r}\n" for day, price in lines).encode()
-    header = {"format": "vhat prices 1", "sha256": hashlib.sha256(body).hexdigest(), **asdict(entry)}
+    header = {**_expected(entry, body, fetched), "fetched": fetched}
     return json.dumps(header).encode() + b"\n" + body
 
 
-def _decode(data: bytes, entry: Entry) -> Series:
-    """The series in a file's bytes; ValueError says what is wrong with them."""
+def _expected(entry: Entry, body: bytes, fetched: str) -> dict[str, str]:
+    digest = hashlib.sha256(fetched.encode() + b"\n" + body).hexdigest()
+    return {"format": "vhat prices 2", "sha256": digest, **asdict(entry)}
+
+
+def _decode(data: bytes, entry: Entry) -> Stored:
+    """What a file's bytes hold; ValueError says what is wrong with them."""
     first, newline, body = data.partition(b"\n")
     if not newline:
         raise ValueError("it has no header")
@@ -118,10 +133,10 @@ def _decode(data: bytes, entry: Entry) -> Series:
         header = json.loads(first)
     except (ValueError, RecursionError):
         raise ValueError("its header cannot be read") from None
-    expected = {"format": "vhat prices 1", "sha256": hashlib.sha256(body).hexdigest(), **asdict(entry)}
-    for name, value in expected.items():
+    fetched = str(header.get("fetched")) if isinstance(header, dict) else ""
+    for name, value in _expected(entry, body, fetched).items():
         if not isinstance(header, dict) or header.get(name) != value:
             raise ValueError(f"its {name} does not match")
     rows = [line.split(",") for line in body.decode().splitlines()]
     days = np.array([row[0] for row in rows], dtype="datetime64[D]")
-    return days, np.array([float(row[1]) for row in rows], dtype=np.float64)
+    return Stored((days, np.array([float(row[1]) for row in rows], dtype=np.float64)), fetched)

@@ -27,8 +27,8 @@ from core.optim.rules import RULES
 from finance.correlates import permutation_band, rank_agreement
 from finance.moments import TRADING_DAYS, volatility
 from finance.objective import MeanVariance
+from finance.point_names import name_points
 from finance.prices import Prices
-from finance.studies.second_moment_figures import name_points
 
 NAME = "scripts/finance"
 TUNING_SEEDS = 6

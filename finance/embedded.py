@@ -19,6 +19,15 @@ from finance.prices import Day, Prices, Source
 # RRC stands still for weeks at a time until the end of May 1992 (68 days in a row at first) and falls to a
 # third on 1990-04-10: unusable for a variance. From this day on the data set has no defect.
 CLEAN_FROM = "1992-06-01"
+LAST = "2022-12-28"
+ADJUSTMENT = "adjusted for splits and dividends"
+COMPANIES = (
+    "the 20 S&P 500 companies that ship with vhat (the sample of the package skfolio; closing prices "
+    f"{ADJUSTMENT}), from {CLEAN_FROM}, the first day from which on they have no defect, to {LAST}"
+)
+"""What a study says of the one data set."""
+FUNDS = f"the 5 factor funds that ship with vhat (also skfolio's, {ADJUSTMENT}), from 2014-01-02 to {LAST}"
+"""And of the other."""
 _FILES = {
     "companies": ("sp500_dataset.csv.gz", "S&P 500 sample"),
     "factors": ("factors_dataset.csv.gz", "factor funds"),
@@ -27,7 +36,7 @@ _FILES = {
 
 @dataclass(frozen=True)
 class Embedded:
-    """Adjusted closing prices up to 2022-12-28.
+    """Adjusted closing prices up to `LAST`.
 
     Attributes:
         dataset: `companies` (`skfolio.datasets.load_sp500_dataset`: 20 of the S&P 500, from 1990-01-02; the
@@ -72,4 +81,4 @@ def _read(dataset: str) -> Prices:
         raise VhatError(
             f"the embedded prices at {path} cannot be read ({error}): pip install --force-reinstall skfolio"
         ) from error
-    return Prices(dates, tickers, close, Source(name, "adjusted for splits and dividends"))
+    return Prices(dates, tickers, close, Source(name, ADJUSTMENT))

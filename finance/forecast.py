@@ -1,5 +1,5 @@
-"""Volatility of the next month, forecast by averages of squares, and by Adam's v̂ of a run through the days in
-order of time."""
+"""Volatility of the next month, forecast by averages of squares, and by Adam's v̂ of a run through the days
+in order of time."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def known_forecasts(returns: Floats) -> dict[str, Floats]:
 
 def online_second_moment(
     returns: Tensor, start: Tensor, *, chart: Chart, risk_aversion: Tensor, beta2: Tensor, lr: float
-) -> Tensor:
+) -> tuple[Tensor, Tensor]:
     """Adam's v̂ with bias correction before each month, when it is given the days one by one, as they came.
 
     A day's gradient is taken at the weights of the evening before; v̂ of an evening knows no later day.
@@ -61,7 +61,7 @@ def online_second_moment(
         lr: learning rate.
 
     Returns:
-        `[R, M, N]`.
+        v̂ `[R, M, N]`, and the parameters after the last day `[R, N]`.
     """
     rule = RULES["adam"]
     params, state = start, rule.init(start)
@@ -76,7 +76,7 @@ def online_second_moment(
         if t in evenings:
             weight = bias_correction(beta2, t + 1, differentiable=False)
             seen.append(state.exp_avg_sq / torch.as_tensor(weight)[:, None])
-    return torch.stack(seen, dim=1)
+    return torch.stack(seen, dim=1), params
 
 
 def rank_skill(variance: Floats, came: Floats) -> Floats:

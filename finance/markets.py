@@ -9,7 +9,7 @@ import torch
 from finance.embedded import Embedded
 from finance.objective import MeanVariance
 from finance.parametrisation import Parametrisation
-from finance.prices import Floats
+from finance.prices import Floats, Prices
 from finance.quality import require_quality
 
 # The data set's two crises (2000-02, 2008) and its calm decade with 2020 lie in different spans.
@@ -36,13 +36,16 @@ def embedded_returns(span: str | None = None) -> Floats:
 
     The whole span begins at `finance.embedded.CLEAN_FROM`.
     """
-    if span == FUNDS:
-        prices = Embedded("factors").fetch()
-    else:
-        prices = Embedded().fetch(None, *(SPANS[span] if span is not None else (None, None)))
-    returns = require_quality(prices).returns()
+    returns = embedded_prices(span).returns()
     returns.flags.writeable = False
     return returns
+
+
+def embedded_prices(span: str | None = None) -> Prices:
+    """What `embedded_returns` are the returns of, checked for quality."""
+    if span == FUNDS:
+        return require_quality(Embedded("factors").fetch())
+    return require_quality(Embedded().fetch(None, *(SPANS[span] if span is not None else (None, None))))
 
 
 def market(

@@ -13,6 +13,16 @@ from torch import Tensor
 from core.optim.projection import project_to_simplex
 
 Parametrisation = Literal["softmax", "exponentiated", "simplex", "metric", "free"]
+NAMES: Mapping[str, str] = MappingProxyType(
+    {
+        "softmax": "softmax",
+        "exponentiated": "exponentiated gradient",
+        "simplex": "Euclidean projection",
+        "metric": "projection in sqrt(v̂)",
+        "free": "free weights",
+    }
+)
+"""What a reader calls each."""
 
 
 class Chart(Protocol):

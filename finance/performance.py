@@ -28,7 +28,7 @@ class Performance:
     Attributes:
         growth: geometric mean return.
         volatility: standard deviation of daily returns times sqrt(252).
-        sharpe: arithmetic mean return over volatility (no risk-free rate is taken off).
+        sharpe: arithmetic mean return less the risk-free rate, over volatility.
         drawdown: the deepest fall from a peak, negative.
         turnover: sum of absolute changes of weight, the first purchase left out.
     """
@@ -126,13 +126,15 @@ def intervals(
     return found
 
 
-def performance(result: Backtest, *, mean_block: float = 21.0, resamples: int = 1000) -> Performance:
-    """Of a backtest; days come in blocks of `mean_block` days on average, rebalancings as many to a block as
-    fall into it."""
-    of_days = {
+def performance(
+    result: Backtest, *, risk_free: float = 0.0, mean_block: float = 21.0, resamples: int = 1000
+) -> Performance:
+    """Of a backtest, with a risk-free rate a day; days come in blocks of `mean_block` days on average,
+    rebalancings as many to a block as fall into it."""
+    of_days: dict[str, Statistic] = {
         "growth": growth,
         "volatility": yearly_volatility,
-        "sharpe": sharpe,
+        "sharpe": lambda returns: sharpe(returns - risk_free),
         "drawdown": max_drawdown,
     }
     found = intervals(result.returns, of_days, mean_block=mean_block, resamples=resamples)
@@ -141,10 +143,17 @@ def performance(result: Backtest, *, mean_block: float = 21.0, resamples: int = 
         return Performance(**found, turnover=(0.0, 0.0, 0.0))
     between = (len(result.returns) - (result.days[1] - result.first)) / len(later)
 
-    def a_year(turnover: Floats) -> Floats:
-        out: Floats = turnover.mean(axis=-1) * (TRADING_DAYS / between)
+    traded = yearly_turnover(later, between, mean_block=mean_block, resamples=resamples)
+    return Performance(**found, turnover=traded)
+
+
+def yearly_turnover(turnover: Floats, between: float, *, mean_block: float, resamples: int) -> Interval:
+    """Turnover a year, from that of each rebalancing but the first purchase `[K]`, which are `between` days
+    apart; as many come in a block as fall into `mean_block` days."""
+
+    def a_year(some: Floats) -> Floats:
+        out: Floats = some.mean(axis=-1) * (TRADING_DAYS / between)
         return out
 
     block = max(1.0, mean_block / between)
-    traded = intervals(later, {"turnover": a_year}, mean_block=block, resamples=resamples)
-    return Performance(**found, turnover=traded["turnover"])
+    return intervals(turnover, {"turnover": a_year}, mean_block=block, resamples=resamples)["turnover"]

@@ -26,11 +26,13 @@ class Source:
         name: the source, with its version or file.
         adjustment: what the closing prices are adjusted for.
         accepted: the defects that a person accepted by name (see `finance.quality`).
+        fetched: the day on which they were fetched, or the first and the last one, ISO; empty for a file.
     """
 
     name: str
     adjustment: str
     accepted: tuple[str, ...] = ()
+    fetched: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,11 +99,13 @@ class Prices:
         return out
 
     def describe(self) -> str:
-        """One line: source, tickers, span, adjustment, and what was accepted."""
+        """One line: source, tickers, span, adjustment, when it was fetched, and what was accepted."""
         first, last = self.span
         tickers = f"{len(self.tickers)} ticker{'' if len(self.tickers) == 1 else 's'}"
         span = f"{first} to {last} ({len(self.dates)} days)"
         line = f"{self.source.name}: {tickers}, {span}, {self.source.adjustment}"
+        if self.source.fetched:
+            line += f", fetched {self.source.fetched}"
         return f"{line}; accepted: {', '.join(self.source.accepted)}" if self.source.accepted else line
 
     def select(

@@ -114,6 +114,7 @@ def portfolios_table(sheet: Tearsheet) -> Table:
     )
     return Table(
         "Portfolios of the frontier, on the days that its moments were taken from (not a forecast). "
+        f"Sharpe ratios are with {100 * TRADING_DAYS * sheet.risk_free:g}% a year taken off. "
         f"The last two columns bound how far each is from optimal.{remark}",
         (
             "portfolio",
@@ -175,7 +176,8 @@ def performance_table(sheet: Tearsheet) -> Table:
             )
         )
     return Table(
-        "Walk-forward, after costs. In brackets 95% intervals of the stationary bootstrap (Politis and "
+        f"Walk-forward, after costs; Sharpe ratios with {100 * TRADING_DAYS * sheet.risk_free:g}% a year "
+        "taken off. In brackets 95% intervals of the stationary bootstrap (Politis and "
         "Romano 1994; blocks of 21 days on average, 1,000 resamples).",
         (
             "allocation",

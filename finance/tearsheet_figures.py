@@ -14,8 +14,8 @@ from core.lab.tables import number
 from finance.backtest import Backtest
 from finance.frontier import Frontier, NoTangencyError, Portfolios
 from finance.moments import TRADING_DAYS, realised_volatility
+from finance.point_names import name_points
 from finance.prices import Days, Floats
-from finance.studies.second_moment_figures import name_points
 from finance.wealth_axis import label_wealth
 
 _YEAR, _ROOT = 100.0 * TRADING_DAYS, 100.0 * np.sqrt(TRADING_DAYS)
@@ -101,13 +101,13 @@ def draw_transition(frontier: Frontier, chosen: Portfolios, tickers: Sequence[st
     """Weights along the frontier, from least variance to greatest return; long-only portfolios."""
     figure, (axes,) = figures.new_figure(width=8.2, height=3.8)
     path = frontier.spaced(400)
-    # By risk every point of the axis is one portfolio, unless all are the same one.
+    # On the axis of return every point is one portfolio, unless all are the same one (see below).
     largest = path.weights.max(axis=0)
     order = np.argsort(-largest, kind="stable")
     named = [i for i in order[:_NAMED] if largest[i] > 0.005]
     rest = 1.0 - path.weights[:, named].sum(axis=1)
     across = _YEAR * path.expected_return
-    if across[-1] <= across[0]:
+    if across[-1] <= across[0]:  # one return for all: any axis will do
         across = across[0] + np.linspace(-0.5, 0.5, len(across))
     with figures.style():
         layers = [100 * path.weights[:, i] for i in named]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from core.lab.errors import VhatError
-from finance.cache import Entry, PriceCache, default_directory
+from finance.cache import Entry, PriceCache, Stored, default_directory
 from finance.prices import Day, Prices, Series, Source, align, distinct_tickers, parse_day
 from finance.yahoo_client import Cause, Client, DownloadError, YFinance
 
@@ -67,6 +67,8 @@ class Yahoo:
                 f"{yesterday}, the last day that has ended everywhere"
             )
         series: dict[str, Series] = {}
+        days = set()
+        today = self.today().isoformat()
         failed: dict[str, DownloadError] = {}
         reached = False
         for name in names:
@@ -74,7 +76,7 @@ class Yahoo:
             stored = self.cache.load(entry)
             if stored is None:
                 try:
-                    stored = self._download(name, first, last, reached=reached)
+                    stored = Stored(self._download(name, first, last, reached=reached), today)
                     reached = True
                 except DownloadError as error:
                     # These are about the one ticker: name all such tickers at once.
@@ -83,13 +85,15 @@ class Yahoo:
                     failed[name] = error
                     reached = True
                     continue
-                self.cache.store(entry, stored)
-            series[name] = stored
+                self.cache.store(entry, stored.series, today)
+            series[name] = stored.series
+            days.add(stored.fetched)
         if failed:
             raise VhatError(_explain_tickers(failed, first, last))
         dates, close = align(series)
         asked = ("" if start is None else first.isoformat(), last.isoformat())
-        return Prices(dates, names, close, Source("Yahoo Finance", self.adjustment), asked)
+        fetched = " to ".join(sorted({min(days), max(days)}))
+        return Prices(dates, names, close, Source("Yahoo Finance", self.adjustment, fetched=fetched), asked)
 
     def _download(self, name: str, first: datetime.date, last: datetime.date, *, reached: bool) -> Series:
         """One ticker's prices; unless the service was reached before, each attempt asks that first."""

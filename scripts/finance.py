@@ -66,6 +66,9 @@ class Args:
     """a file of one's own: a column of days, one column of prices a ticker"""
     parquet: Path | None = None
     """the same as a Parquet file (needs the extra `parquet`)"""
+    adjustment: str | None = None
+    """what the prices of that file are adjusted for, in words: "adjusted for splits and dividends"; every
+    result says it"""
     start: str | None = None
     """first day, like 2010-01-01; the source's own if left out"""
     end: str | None = None
@@ -79,7 +82,7 @@ class Args:
     upper: float | None = None
     """largest weight of one asset, like 0.25; no limit if left out"""
     risk_free: float = 0.0
-    """yearly risk-free rate, like 0.03, for the Sharpe ratio of the frontier"""
+    """yearly risk-free rate, like 0.03, taken off in every Sharpe ratio"""
     window: int | None = None
     """backtest: days that weights are estimated from; a year, or half of a short history, if left out"""
     rebalance: int = 21
@@ -115,10 +118,13 @@ def source_of(args: Args) -> PriceSource:
     """Where prices come from."""
     if args.csv and args.parquet:
         raise VhatError("--csv and --parquet name two sources; give one")
+    own = {} if args.adjustment is None else {"adjustment": args.adjustment}
     if args.csv:
-        return CsvFile(args.csv)
+        return CsvFile(args.csv, **own)
     if args.parquet:
-        return ParquetFile(args.parquet)
+        return ParquetFile(args.parquet, **own)
+    if own:
+        raise VhatError("--adjustment is for a file of one's own: the other sources know theirs")
     return Yahoo() if args.tickers else Embedded()
 
 
@@ -169,14 +175,18 @@ def tearsheet(args: Args, prices: Prices) -> Tearsheet:
         frontier,
         frontier.at_risk_aversion(args.risk_aversion),
         results,
-        {name: performance(result) for name, result in results.items()},
+        {
+            name: performance(result, risk_free=args.risk_free / TRADING_DAYS)
+            for name, result in results.items()
+        },
         args.risk_free / TRADING_DAYS,
         facts,
     )
 
 
 def training(args: Args, prices: Prices, plan: Descent) -> None:
-    """Train by an update rule; print the gap to the exact optimum, and how v̂ ranks assets; write a figure."""
+    """Train by an update rule; print the gap to the exact optimum, and how v̂ ranks assets; write a
+    figure."""
     problem = MeanVariance(
         prices.returns(),
         risk_aversion=args.risk_aversion,
@@ -202,6 +212,11 @@ def plan_of(args: Args) -> Descent | None:
         return None
     if args.batch < 0:
         raise VhatError(f"--batch must be at least 0, got {args.batch}")
+    if args.upper is not None:
+        raise VhatError(
+            "--upper does not go with --optimizer: update rules are trained without a largest weight, so the "
+            "comparison with the exact weights would be with another problem; leave one of the two out"
+        )
     check_device(args.device)
     return Descent(
         args.optimizer,

@@ -9,7 +9,7 @@ from core.lab.study import FigureSpec, Plan, Study
 from core.lab.sweep import Objective, Sweep
 from core.lab.variant import Grid
 from core.optim.schedules import Cosine
-from finance.embedded import CLEAN_FROM
+from finance.embedded import COMPANIES
 from finance.studies.implicit_risk_figures import draw_law, draw_paths, draw_weights
 from finance.studies.implicit_risk_settings import (
     BATCH,
@@ -64,24 +64,23 @@ STUDY = Study(
         "for: volatile assets move less, so that the portfolio comes out more cautious."
     ),
     setup=(
-        f"Mean-variance utility of the 20 S&P 500 companies that ship with vhat, from {CLEAN_FROM}, risk "
-        f"aversion 1 and 20, {BATCH} drawn days a step; weights by Euclidean projection, as softmax of "
-        "logits that descend along the gradient of the weights (exponentiated), by projection in the "
-        "metric of sqrt(v̂), and as softmax. Adam against Adam with one v shared by all assets, with v "
-        "shuffled over assets, with the assets' true volatilities in place of sqrt(v̂), and with v turned "
-        "over; all with cosine decay, each tuned in its learning rate for the utility gap, run for as many "
-        "steps from equal weights on fresh seeds. Volatility, effective number of assets and of risk "
-        f"contributions are taken at the end and along the path. Long runs ({REST_BATCH} days a step) are "
-        "compared with the point of rest that is derived. Derivation: a step moves w by -lr g / d, d = "
-        "sqrt(v), and the Euclidean projection takes one amount off all weights held. So Adam rests where "
-        "g_i = λ d_i on the support and g_i ≥ λ d_i elsewhere, not where the g_i are equal: the conditions "
-        "of the greatest utility under the budget Σ d_i w_i = c. With v_i = g_i² + s_i² / B this is g_i = "
-        "λ' s_i with s the standard deviation of one day's gradient, nearly the asset's volatility, "
-        "whatever the batch size B. Where the investor would like to invest more than he has (low risk "
-        "aversion) it holds less of volatile assets, where he must invest more than he likes (high) more "
-        "of them. Logits that descend along g / d come to rest at the same point, for weights stand still "
-        "when all logits move alike. In the metric d, and with the gradient of the logits themselves, the "
-        "point of rest is the optimum."
+        f"Mean-variance utility of {COMPANIES}, risk aversion 1 and 20, {BATCH} drawn days a step; weights "
+        "by Euclidean projection, as softmax of logits that descend along the gradient of the weights "
+        "(exponentiated), by projection in the metric of sqrt(v̂), and as softmax. Adam against Adam with "
+        "one v shared by all assets, with v shuffled over assets, with the assets' true volatilities in "
+        "place of sqrt(v̂), and with v turned over; all with cosine decay, each tuned in its learning rate "
+        "for the utility gap, run for as many steps from equal weights on fresh seeds. Volatility, "
+        "effective number of assets and of risk contributions are taken at the end and along the path. "
+        f"Long runs ({REST_BATCH} days a step) are compared with the point of rest that is derived. "
+        "Derivation: a step moves w by -lr g / d, d = sqrt(v), and the Euclidean projection takes one "
+        "amount off all weights held. So Adam rests where g_i = λ d_i on the support and g_i ≥ λ d_i "
+        "elsewhere, not where the g_i are equal: the conditions of the greatest utility under the budget Σ "
+        "d_i w_i = c. With v_i = g_i² + s_i² / B this is g_i = λ' s_i with s the standard deviation of one "
+        "day's gradient, nearly the asset's volatility, whatever the batch size B. Where the investor "
+        "would like to invest more than he has (low risk aversion) it holds less of volatile assets, where "
+        "he must invest more than he likes (high) more of them. Logits that descend along g / d come to "
+        "rest at the same point, for weights stand still when all logits move alike. In the metric d, and "
+        "with the gradient of the logits themselves, the point of rest is the optimum."
     ),
     criterion=(
         f"In each of the {len(REGIMES)} settings, on fresh seeds: after as many steps the yearly volatility "
@@ -89,7 +88,8 @@ STUDY = Study(
         "with the whole 95% interval of the paired ratio (IQM). It fails where the whole interval lies "
         "above. Supported if it holds in all settings, refuted if it fails in all, conditional if it holds "
         "in some and fails in others. Shown beside the verdict: the same at equal gaps of utility along "
-        "long runs at one common rate; effective numbers of assets and risk contributions; the controls; "
+        "long runs at one common rate, for Adam and for each control (unknown where a seed has no gap in "
+        "common with one v); effective numbers of assets and risk contributions; the controls; "
         "and the derived point of rest: a long run's distance to it is less than its distance to the "
         f"optimum (at risk aversion 20 less than {NEARER:g} of it), and its volatility is within 10% of the "
         "derived one."
@@ -106,6 +106,12 @@ STUDY = Study(
             "Adam's step up the utility, then the projection Π onto positive weights with sum one. "
             "Where Π measures distance otherwise than the step does, the point of rest is not the "
             "optimum.",
+        ),
+        (
+            r"g_i(w) = \lambda\, d_i \;\; (w_i > 0), \qquad g_i(w) \ge \lambda\, d_i \;\; (w_i = 0), "
+            r"\qquad g = \gamma\, \mathrm{E}[r r^\top]\, w - \mathrm{E}[r], \quad d = \sqrt{v}",
+            "Where a step divided by d, and then the nearest portfolio, comes to rest, for one λ: the "
+            "conditions of the greatest utility under the budget Σ d_i w_i, not under Σ w_i.",
         ),
     ),
     would_change=(
@@ -152,9 +158,9 @@ STUDY = Study(
     sceptic=(
         (
             "Is it v, or any uneven division?",
-            "With v shuffled over assets the same sizes divide other assets and the portfolio ends "
-            "elsewhere, with v turned over the effect changes its sign, with the true volatilities it is "
-            "Adam's.",
+            "With v shuffled over assets (by one permutation, the same for all seeds) the same sizes divide "
+            "other assets and the portfolio ends elsewhere, with v turned over the effect changes its "
+            "sign, with the true volatilities it is Adam's.",
         ),
         (
             "Could lower volatility just be a run that is not finished?",

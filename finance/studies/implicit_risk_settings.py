@@ -191,7 +191,7 @@ def log_ratio_at_equal_gap(
     results: Results, parametrisation: str, risk_aversion: float, a: str, b: str
 ) -> Array:
     """`[R]`: along long runs at one rate, log volatility of a less that of b, mean over the levels of the gap
-    that both reach; 0 without a common level."""
+    that both reach; NaN without a common level."""
     paths = [rest_path(results, parametrisation, v, risk_aversion) for v in (a, b)]
     gaps = [gap_of(path, risk_aversion) for path in paths]
     logs = [np.log(caution(path)["volatility"]) for path in paths]
@@ -200,5 +200,5 @@ def log_ratio_at_equal_gap(
     for row in range(len(out)):
         one, other = (at_levels(levels, gap[row], log[row]) for gap, log in zip(gaps, logs, strict=True))
         common = ~np.isnan(one - other)
-        out[row] = (one - other)[common].mean() if common.any() else 0.0
+        out[row] = (one - other)[common].mean() if common.any() else np.nan
     return out

@@ -10,7 +10,7 @@ from core.lab.study import FigureSpec, Plan, Study
 from core.lab.sweep import Objective, Sweep
 from core.lab.variant import Grid, Variant
 from core.optim.schedules import Cosine
-from finance.embedded import CLEAN_FROM
+from finance.embedded import COMPANIES
 from finance.markets import SPANS
 from finance.studies.mean_variance_figures import draw_curves, draw_gaps, draw_rates
 from finance.studies.mean_variance_films import film_frontier
@@ -82,10 +82,9 @@ STUDY = Study(
         "optimum, however the weights are kept positive with sum one."
     ),
     setup=(
-        "Daily returns of the 20 S&P 500 companies that ship with vhat, from "
-        f"{CLEAN_FROM} to 2022-12-28, and each of the decades {', '.join(SPANS)}. Mean-variance utility with "
-        "risk aversion 1, 5 and 20; its gradient on 1 or 32 days drawn at each step, or on all days. Weights "
-        "as softmax of logits; as softmax of logits that descend along the gradient of the weights "
+        f"Daily returns of {COMPANIES}, and each of the decades {', '.join(SPANS)}. Mean-variance utility "
+        "with risk aversion 1, 5 and 20; its gradient on 1 or 32 days drawn at each step, or on all days. "
+        "Weights as softmax of logits; as softmax of logits that descend along the gradient of the weights "
         "(exponentiated gradient); as weights projected back to the nearest portfolio (Euclidean); projected "
         "in the metric of the rule's own denominator; and free of constraints, whose optimum is another. "
         "Gradient descent, momentum, Adam and AMSGrad, with constant rate and with cosine decay, each tuned "

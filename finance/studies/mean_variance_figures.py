@@ -8,12 +8,12 @@ from matplotlib.figure import Figure
 
 from core.lab import figures, stats
 from core.lab.study import Results
+from finance.parametrisation import NAMES
 from finance.studies.mean_variance_settings import (
     BATCHES,
     HIGH,
     LONG_ONLY,
     LOW,
-    NAMES,
     NEAR,
     RULES,
     attainable,

@@ -20,13 +20,6 @@ from finance.optimum import long_only_optimum, unconstrained_optimum
 from finance.parametrisation import Parametrisation
 
 LONG_ONLY = ("softmax", "exponentiated", "simplex", "metric")
-NAMES = {
-    "softmax": "softmax",
-    "exponentiated": "exponentiated gradient",
-    "simplex": "Euclidean projection",
-    "metric": "projection in sqrt(v̂)",
-    "free": "free weights",
-}
 RULES = ("Gradient descent", "Momentum", "Adam", "AMSGrad")
 DECAYED = ", cosine decay"
 BATCHES: dict[str, int | None] = {"1 day": 1, "32 days": 32, "all days": None}

@@ -6,9 +6,10 @@ from core.lab import stats
 from core.lab.study import Results, Table
 from core.lab.tables import tuned_text, with_interval
 from core.lab.verdict import Finding, Outcome, Verdict, finding, verdict
+from finance.markets import SPANS
+from finance.parametrisation import NAMES
 from finance.studies.mean_variance_settings import (
     LONG_ONLY,
-    NAMES,
     NEAR,
     REGIMES,
     RULES,
@@ -18,6 +19,7 @@ from finance.studies.mean_variance_settings import (
     gap,
     regimes_of,
 )
+from finance.studies.provenance import prices_table
 
 UNIT = "of the gap of 1/N"
 
@@ -99,7 +101,7 @@ def _sentence(decisive: list[Finding], beside: list[Finding]) -> str:
 
 def tables(results: Results) -> tuple[Table, ...]:
     """Gaps in all settings; what was tuned."""
-    return (_gap_table(results), _tuned_table(results))
+    return (_gap_table(results), _tuned_table(results), prices_table((None, *SPANS)))
 
 
 def _gap_table(results: Results) -> Table:

@@ -18,6 +18,7 @@ from finance.studies.out_of_sample_settings import (
     all_backtests,
     interval,
     moments_of,
+    traded,
 )
 from finance.wealth_axis import label_wealth
 
@@ -51,9 +52,7 @@ def draw_performance(results: Results) -> Figure:
             one = found[name]
             _dot(sharpe, row, interval(one.sharpe - base.sharpe, one.sharpes - base.sharpes), colour)
             _dot(volatility, row, interval(100 * one.volatility, 100 * one.volatilities), colour)
-            years = len(runs[name][0].returns) / 252
-            traded = float(np.mean([run.turnover[1:].sum() / years for run in runs[name]]))
-            turnover.plot([0, traded], [row, row], color=colour, linewidth=5, solid_capstyle="butt")
+            _dot(turnover, row, traded(runs[name]), colour)
         sharpe.axvline(0.0, color=INK, linestyle=(0, (4, 3)), linewidth=1.0)
         for axes in (sharpe, volatility, turnover):
             axes.set_yticks(range(len(names)), names)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
+from scipy.stats import norm
 
 from core.lab.experiment import Array
 from core.lab.measurement import Cell
@@ -17,14 +18,12 @@ from core.lab.stats import Interval
 from core.lab.study import Results
 from core.optim.rules import RULES
 from finance.backtest import Backtest, Targets, simulate, targets
-from finance.embedded import Embedded
-from finance.markets import embedded_returns
+from finance.markets import FUNDS, embedded_returns
 from finance.moments import TRADING_DAYS, second_moment
 from finance.optimum import long_only_optimum
 from finance.parametrisation import CHARTS, Parametrisation
-from finance.performance import stationary_bootstrap
+from finance.performance import stationary_bootstrap, yearly_turnover
 from finance.prices import Floats
-from finance.quality import require_quality
 from finance.walking import descended_windows
 
 DATA = {"companies": "20 companies, 1992-2022", "factors": "5 factor funds, 2014-2022"}
@@ -65,14 +64,9 @@ DESCENDED: Mapping[str, Descended] = {
 ADAM = tuple(name for name in DESCENDED if name.startswith("Adam"))
 
 
-@cache
 def returns_of(data: str) -> Floats:
     """Daily returns `[T, N]`, checked for quality."""
-    if data == "companies":
-        return embedded_returns()
-    returns = require_quality(Embedded("factors").fetch()).returns()
-    returns.flags.writeable = False
-    return returns
+    return embedded_returns(None if data == "companies" else FUNDS)
 
 
 def trading_days(data: str, rebalance: int, most: int) -> Array:
@@ -82,8 +76,9 @@ def trading_days(data: str, rebalance: int, most: int) -> Array:
 
 
 def descend(cell: Cell, keys: Keys, *, device: str) -> dict[str, Array]:
-    """Weights `[R, W, N]` on each trading day, and the rate `[R]`, chosen by the gap to the exact optimum of
-    the first window, on draws of its own."""
+    """Weights `[R, W, N]` on each trading day, their gap `[R, W]` to the exact optimum of the same window
+    (1 is that of equal weights), and the rate `[R]`, chosen by that gap in the first window, on draws of
+    its own."""
     how, returns = DESCENDED[cell["portfolio"]], returns_of(cell["data"])
     days = trading_days(cell["data"], cell["rebalance"], cell["most"])
     windows = torch.as_tensor(np.stack([returns[d - WINDOW : d] for d in days]), device=device)
@@ -95,38 +90,54 @@ def descend(cell: Cell, keys: Keys, *, device: str) -> dict[str, Array]:
         "steps": cell["steps"],
     }
     tuning = Keys.of(range(8), study="out-of-sample/tune", device=device)
+    seen = windows.cpu().numpy()
     gaps = [
-        first_gap(
-            descended_windows(windows[:1], tuning, lr=lr, **common)[:, 0].cpu().numpy(), cell["data"], days
-        )
+        float(gaps_of(descended_windows(windows[:1], tuning, lr=lr, **common).cpu().numpy(), seen[:1]).mean())
         for lr in how.rates
     ]
     # A rate that diverges is the worst, not the first that argmin meets.
     rate = how.rates[int(np.argmin([gap if np.isfinite(gap) else np.inf for gap in gaps]))]
     weights = descended_windows(windows, keys, lr=rate, **common).cpu().numpy()
-    return {"weights": weights, "rate": np.full(len(keys), rate)}
+    return {"weights": weights, "gap": gaps_of(weights, seen), "rate": np.full(len(keys), rate)}
 
 
-def first_gap(weights: Array, data: str, days: Array) -> float:
-    """Mean shortfall of utility in the first window of weights `[R, N]` to its exact optimum."""
-    seen = returns_of(data)[days[0] - WINDOW : days[0]]
-    mean, moment = seen.mean(axis=0), second_moment(seen)
-    best = long_only_optimum(mean, moment, RISK_AVERSION).utility
-    risk = (weights * (weights @ moment)).sum(axis=1)
-    return float(best - (weights @ mean - 0.5 * RISK_AVERSION * risk).mean())
+def gaps_of(weights: Array, windows: Array) -> Array:
+    """Shortfall of utility `[R, W]` of weights `[R, W, N]` to the exact optimum of their windows `[W, T, N]`,
+    as a share of that of equal weights."""
+    mean, moment = windows.mean(axis=1), np.stack([second_moment(window) for window in windows])
+
+    def utility(w: Array) -> Array:
+        risk = np.einsum("...wi,wij,...wj->...w", w, moment, w)
+        out: Array = (w * mean).sum(axis=-1) - 0.5 * RISK_AVERSION * risk
+        return out
+
+    best = utility(exact_weights(windows))
+    equal = utility(np.full(mean.shape, 1.0 / mean.shape[1]))
+    out: Array = (best - utility(weights)) / (best - equal)
+    return out
+
+
+def exact_weights(windows: Array) -> Array:
+    """The exact optimum `[W, N]` of the utility that the update rules climb (second moments about zero) in
+    each of the windows `[W, T, N]`."""
+    return np.stack(
+        [long_only_optimum(seen.mean(axis=0), second_moment(seen), RISK_AVERSION).weights for seen in windows]
+    )
 
 
 def allocate(cell: Cell, keys: Keys, *, device: str) -> dict[str, Array]:  # noqa: ARG001
     """Weights `[R, W, N]` of a standard allocation on each trading day: nothing is drawn, all rows agree."""
     # Loaded here: scikit-learn takes a second.
-    from finance.allocation import STANDARD, MaximumUtility
+    from finance.allocation import STANDARD
 
     name, returns = cell["portfolio"], returns_of(cell["data"])
     days = trading_days(cell["data"], cell["rebalance"], cell["most"])
-    estimator = MaximumUtility(RISK_AVERSION, "sample") if name == EXACT else STANDARD[name]
-    part = returns[days[0] - WINDOW :]
-    found = targets(part, estimator, window=WINDOW, rebalance=cell["rebalance"])
-    return {"weights": np.tile(found.weights, (len(keys), 1, 1))}
+    if name == EXACT:
+        weights = exact_weights(np.stack([returns[d - WINDOW : d] for d in days]))
+    else:
+        part = returns[days[0] - WINDOW :]
+        weights = targets(part, STANDARD[name], window=WINDOW, rebalance=cell["rebalance"]).weights
+    return {"weights": np.tile(weights, (len(keys), 1, 1))}
 
 
 def portfolio_cells(names: tuple[str, ...], sizes: Mapping[str, int]) -> tuple[Cell, ...]:
@@ -195,3 +206,77 @@ def interval(estimate: float, resampled: Array) -> Interval:
     """With 95% percentiles of resampled estimates `[B]`."""
     low, high = np.quantile(resampled, [0.025, 0.975])
     return estimate, float(low), float(high)
+
+
+def traded(runs: list[Backtest]) -> Interval:
+    """Turnover a year, mean over seeds, rebalancings resampled in blocks as long as those of days."""
+    return yearly_turnover(
+        np.mean([run.turnover[1:] for run in runs], axis=0),
+        float(np.diff(runs[0].days).mean()),
+        mean_block=BLOCK,
+        resamples=RESAMPLES,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """One portfolio against another on one data set.
+
+    Attributes:
+        data, name, other: which.
+        measure: what is compared: the difference of Sharpe ratios, or the logarithm of the ratio of
+            volatilities.
+        estimate: of that.
+        resampled: `[RESAMPLES]`.
+    """
+
+    data: str
+    name: str
+    other: str
+    measure: Literal["Sharpe ratio", "volatility"]
+    estimate: float
+    resampled: Array
+
+    @property
+    def interval(self) -> Interval:
+        """95%, of the difference or of the ratio."""
+        found = interval(self.estimate, self.resampled)
+        if self.measure == "Sharpe ratio":
+            return found
+        low, middle, high = (float(np.exp(x)) for x in (found[1], found[0], found[2]))
+        return middle, low, high
+
+    @property
+    def p_value(self) -> float:
+        """Two-sided, of no difference: a normal estimate with the standard error of the resamples, whose
+        tails are too few for a correction of many."""
+        return float(2.0 * norm.sf(abs(self.estimate) / self.resampled.std(ddof=1)))
+
+
+def comparisons(results: Results) -> dict[str, list[Comparison]]:
+    """All that is compared, in the families within which false discoveries are controlled."""
+    adam, rivals, standard, calm = [], [], [], []
+    for data in DATA:
+        found = {name: moments_of(runs) for name, runs in all_backtests(results, data).items()}
+
+        def sharpe(name: str, other: str, found: dict[str, Moments] = found, data: str = data) -> Comparison:
+            a, b = found[name], found[other]
+            gain = (a.sharpe - b.sharpe, a.sharpes - b.sharpes)
+            return Comparison(data, name, other, "Sharpe ratio", *gain)
+
+        adam += [sharpe(name, "1/N") for name in ADAM]
+        rivals += [
+            sharpe(name, other)
+            for name in ADAM
+            for other in (EXACT, "Gradient descent, Euclidean projection")
+        ]
+        standard += [sharpe(name, "1/N") for name in ALLOCATIONS[1:]]
+        base = found["1/N"]
+        for name in (*ALLOCATIONS[1:], *DESCENDED):
+            one = found[name]
+            share = (
+                float(np.log(one.volatility / base.volatility)),
+                np.log(one.volatilities / base.volatilities),
+            )
+            calm.append(Comparison(data, name, "1/N", "volatility", *share))
+    return {"Adam": adam, "rivals": rivals, "standard": standard, "volatility": calm}

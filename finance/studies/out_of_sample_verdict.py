@@ -2,97 +2,126 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
+from core.lab import stats
 from core.lab.study import Results, Table
 from core.lab.tables import number, with_interval
 from core.lab.verdict import Finding, Outcome, Verdict, finding, verdict
+from finance.markets import FUNDS
 from finance.performance import performance
 from finance.studies.out_of_sample_settings import (
-    ADAM,
-    ALLOCATIONS,
     BLOCK,
     DATA,
-    DESCENDED,
-    EXACT,
-    Moments,
+    RESAMPLES,
+    Comparison,
     all_backtests,
+    backtests,
+    comparisons,
     interval,
     moments_of,
+    traded,
 )
+from finance.studies.provenance import prices_table
+
+FALSE = 0.05
+"""The share of false discoveries that is let pass."""
+TABLE_RESAMPLES = 200
 
 
-def _sharpe(
-    data: str, days: int, name: str, a: Moments, other: str, b: Moments, *, decisive: bool
-) -> Finding:
+def _finding(one: Comparison, days: int, *, decisive: bool = False) -> Finding:
+    common: dict[str, Any] = {"replicas": int(days / BLOCK), "decisive": decisive}
+    if one.measure == "volatility":
+        return finding(
+            f"{one.data}: {one.name}, volatility",
+            one.interval,
+            below=1.0,
+            text="volatility out of sample over that of 1/N",
+            unit="x the volatility",
+            **common,
+        )
     return finding(
-        f"{data}: {name}" if decisive else f"{data}: {name} against {other}",
-        interval(a.sharpe - b.sharpe, a.sharpes - b.sharpes),
+        f"{one.data}: {one.name}" if decisive else f"{one.data}: {one.name} against {one.other}",
+        one.interval,
         above=0.0,
-        replicas=int(days / BLOCK),
-        text=f"yearly Sharpe ratio after costs, less that of {other}",
+        text=f"yearly Sharpe ratio after costs, less that of {one.other}",
         unit="Sharpe",
-        decisive=decisive,
-    )
-
-
-def _volatility(data: str, days: int, name: str, a: Moments, b: Moments) -> Finding:
-    return finding(
-        f"{data}: {name}, volatility",
-        interval(a.volatility / b.volatility, a.volatilities / b.volatilities),
-        below=1.0,
-        replicas=int(days / BLOCK),
-        text="volatility out of sample over that of 1/N",
-        unit="x the volatility",
-        decisive=False,
+        **common,
     )
 
 
 def judge(results: Results) -> Verdict:
     """The criterion, data set by data set; everything else beside it."""
-    decisive, beside = [], []
-    for data in DATA:
-        runs = all_backtests(results, data)
-        found = {name: moments_of(r) for name, r in runs.items()}
-        days = len(runs["1/N"][0].returns)
-        for name in ADAM:
-            decisive.append(_sharpe(data, days, name, found[name], "1/N", found["1/N"], decisive=True))
-        for name in ADAM:
-            for other in (EXACT, "Gradient descent, Euclidean projection"):
-                beside.append(_sharpe(data, days, name, found[name], other, found[other], decisive=False))
-        for name in ALLOCATIONS[1:]:
-            beside.append(_sharpe(data, days, name, found[name], "1/N", found["1/N"], decisive=False))
-        for name in (*ALLOCATIONS[1:], *DESCENDED):
-            beside.append(_volatility(data, days, name, found[name], found["1/N"]))
-    return verdict([*decisive, *beside], _sentence(decisive, beside))
+    families = comparisons(results)
+    days = {data: len(backtests(results, data, "1/N")[0].returns) for data in DATA}
+    found = {
+        name: [_finding(one, days[one.data], decisive=name == "Adam") for one in family]
+        for name, family in families.items()
+    }
+    beside = [*found["rivals"], *found["standard"], *found["volatility"]]
+    return verdict([*found["Adam"], *beside], _sentence(families, found))
 
 
-def _sentence(decisive: list[Finding], beside: list[Finding]) -> str:
+def _sentence(families: dict[str, list[Comparison]], found: dict[str, list[Finding]]) -> str:
     """What a reader should remember, put together from the outcomes."""
-    better = sum(f.outcome is Outcome.HOLDS for f in decisive)
-    worse = sum(f.outcome is Outcome.FAILS for f in decisive)
-    standard = [f for f in beside if f.regime.endswith("against 1/N")]
-    calmer = [f for f in beside if f.unit == "x the volatility"]
-    effects = [f.effect for f in decisive]
+    effects = [f.effect for f in found["Adam"]]
+
+    def count(family: str, outcome: Outcome = Outcome.HOLDS) -> str:
+        each = [f.outcome is outcome for f in found[family]]
+        sure = sum(holds and p <= FALSE for holds, p in zip(each, _adjusted(families[family]), strict=True))
+        return f"{sum(each)} ({sure} with false discoveries controlled)"
+
     return (
-        f"After costs Adam's mean-variance portfolios beat 1/N's Sharpe ratio in {better} of "
-        f"{len(decisive)} cases and lose in {worse} (differences {min(effects):.2f} to {max(effects):.2f}, "
-        "the rest is open); of the standard allocations "
-        f"{sum(f.outcome is Outcome.HOLDS for f in standard)} of {len(standard)} beat it. Volatility can be "
-        f"told apart: it is below 1/N's for {sum(f.outcome is Outcome.HOLDS for f in calmer)} of "
-        f"{len(calmer)} portfolios."
+        f"After costs Adam's mean-variance portfolios beat 1/N's Sharpe ratio in {count('Adam')} of "
+        f"{len(effects)} cases and lose in {count('Adam', Outcome.FAILS)} (differences {min(effects):.2f} to "
+        f"{max(effects):.2f}, the rest is open); of the standard allocations {count('standard')} of "
+        f"{len(found['standard'])} beat it. Volatility is below 1/N's for {count('volatility')} of "
+        f"{len(found['volatility'])} portfolios and above it for {count('volatility', Outcome.FAILS)}."
     )
+
+
+def _adjusted(family: list[Comparison]) -> list[float]:
+    out: list[float] = stats.adjusted(np.array([one.p_value for one in family])).tolist()
+    return out
 
 
 def tables(results: Results) -> tuple[Table, ...]:
     """Performance of every portfolio, a data set each."""
-    return tuple(_performance_table(results, data) for data in DATA)
+    each = (_performance_table(results, data) for data in DATA)
+    return (*each, _comparison_table(results), prices_table((None, FUNDS)))
+
+
+def _comparison_table(results: Results) -> Table:
+    rows = [
+        (
+            DATA[one.data],
+            one.name,
+            one.other,
+            one.measure,
+            with_interval(one.interval, 2),
+            number(one.p_value, 2),
+            number(p, 2),
+        )
+        for family in comparisons(results).values()
+        for one, p in zip(family, _adjusted(family), strict=True)
+    ]
+    return Table(
+        "All comparisons: the difference of Sharpe ratios, or the ratio of volatilities, with 95% intervals "
+        f"({RESAMPLES} resamples). p: two-sided, of no difference, by the resamples' standard error. "
+        "Adjusted: with the false-discovery rate controlled under any dependence (Benjamini and Yekutieli "
+        "2001) among Adam's portfolios against 1/N, Adam's against others, standard allocations against "
+        f"1/N, and volatilities, each by themselves; the verdict's sentence counts those up to {FALSE:g}.",
+        ("data", "portfolio", "against", "measure", "difference or ratio", "p", "adjusted"),
+        tuple(rows),
+    )
 
 
 def _performance_table(results: Results, data: str) -> Table:
     rows = []
     for name, runs in all_backtests(results, data).items():
-        found = performance(runs[0], mean_block=BLOCK, resamples=200)
+        found = performance(runs[0], mean_block=BLOCK, resamples=TABLE_RESAMPLES)
         every = moments_of(runs)
         percent = [
             with_interval((100 * a, 100 * b, 100 * c))
@@ -108,14 +137,17 @@ def _performance_table(results: Results, data: str) -> Table:
                 with_interval(interval(every.sharpe, every.sharpes), 2),
                 f"{min(sharpes):.2f} to {max(sharpes):.2f}" if len(runs) > 1 else "",
                 percent[2],
-                with_interval(found.turnover, 2),
+                with_interval(traded(runs), 2),
+                number(float(rate.arrays[0]["gap"].mean()), 2) if rate.cells else "",
                 number(float(rate.arrays[0]["rate"][0])) if rate.cells else "",
             )
         )
     return Table(
         f"{DATA[data]}: walk-forward, 10 basis points on each unit traded. 95% intervals by the stationary "
-        "bootstrap of days (blocks of 21 on average). Of portfolios by update rules growth, volatility, "
-        "drawdown and turnover are of the first seed, the Sharpe ratio is the mean over seeds.",
+        f"bootstrap of days (blocks of 21 on average), {RESAMPLES} resamples for the Sharpe ratio and "
+        f"turnover, {TABLE_RESAMPLES} for the rest. Of portfolios by update rules growth, volatility and "
+        "drawdown are of the first seed, Sharpe ratio and turnover means over seeds. Gap: of utility to "
+        "the exact optimum of the same window, as a share of that of 1/N, mean over windows and seeds.",
         (
             "portfolio",
             "growth % a year",
@@ -124,6 +156,7 @@ def _performance_table(results: Results, data: str) -> Table:
             "over seeds",
             "drawdown %",
             "turnover a year",
+            "gap (1/N = 1)",
             "rate",
         ),
         tuple(rows),

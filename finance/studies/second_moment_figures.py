@@ -15,6 +15,7 @@ from core.lab.verdict import finding
 from finance.correlates import permutation_band, rank_agreement
 from finance.embedded import Embedded
 from finance.moments import TRADING_DAYS
+from finance.point_names import name_points
 from finance.studies.second_moment_settings import (
     FAST,
     PARAMETRISATIONS,
@@ -27,7 +28,6 @@ from finance.studies.second_moment_settings import (
 from finance.traces import BETA2, log_steps
 
 INK = "#222222"
-Box = tuple[float, float, float, float]
 HELD = 0.01
 
 
@@ -76,34 +76,6 @@ def _points(axes: Axes, x: Array, y: Array, held: Array, tickers: tuple[str, ...
     for member, fill in ((held, colour), (~held, "white")):
         axes.scatter(x[member], y[member], s=22, facecolor=fill, edgecolor=colour, linewidths=1.1, zorder=3)
     name_points(axes, x, y, tickers)
-
-
-def name_points(axes: Axes, x: Array, y: Array, names: Sequence[str]) -> None:
-    """A name beside each point (x and y `[n]`), where it covers least; scales and limits of the axes must be
-    set before."""
-    figure = axes.get_figure(root=True)
-    assert figure is not None
-    with figures.style():
-        figure.draw_without_rendering()  # the layout decides where points lie
-        points = axes.transData.transform(np.column_stack([x, y])) * 72.0 / figure.dpi
-        taken = [(across - 3.0, up - 3.0, across + 3.0, up + 3.0) for across, up in points]
-        for i, name in enumerate(names):
-            across, up = points[i]
-            width = 4.2 * len(name)
-            sides = [(4.0, -2.5), (-4.0 - width, -2.5), (-width / 2, 4.0), (-width / 2, -9.0)]
-            corners = [(3.0, 2.0), (-3.0 - width, 2.0), (3.0, -7.5), (-3.0 - width, -7.5)]
-            places = [
-                (dx, dy, (across + dx, up + dy, across + dx + width, up + dy + 5.0))
-                for dx, dy in sides + corners
-            ]
-            dx, dy, box = min(places, key=lambda place: sum(_overlap(place[2], other) for other in taken))
-            taken.append(box)
-            axes.annotate(name, (x[i], y[i]), xytext=(dx, dy), textcoords="offset points", fontsize=6.2)
-
-
-def _overlap(a: Box, b: Box) -> float:
-    """The common area of two boxes (left, low, right, high)."""
-    return max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
 
 
 def draw_correlations(results: Results) -> Figure:

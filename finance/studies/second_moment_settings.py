@@ -14,6 +14,8 @@ from finance.correlates import Correlates, correlates, rank_agreement
 from finance.markets import FUNDS, SPANS, embedded_returns, market
 
 PARAMETRISATIONS = ("free", "simplex", "softmax")
+FURTHER = ("exponentiated", "metric")
+"""Beside the verdict only: at fixed learning rates, one day a step."""
 BATCHES: dict[str, int | None] = {"1 day": 1, "32 days": 32, "all days": None}
 RISK_AVERSIONS = (2.0, 20.0)
 # Beta ranks these companies like volatility with a correlation of 0.92, volatility in another decade with up
@@ -53,6 +55,7 @@ def cells() -> tuple[Cell, ...]:
         *(_cell(p, 1, RISK_AVERSIONS[0], span=span) for p in PARAMETRISATIONS for span in SPANS),
         *(_cell(p, 1, g, standardised=True) for p, g in each),
         *(_cell(p, batch, g, span=FUNDS) for p, g in each for batch in (1, None)),
+        *(_cell(p, 1, g) for p in FURTHER for g in RISK_AVERSIONS),
     )
 
 

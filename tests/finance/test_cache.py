@@ -16,6 +16,7 @@ from core.lab.errors import VhatError
 from finance.cache import Entry, PriceCache
 
 ENTRY = Entry("BRK-B", "2020-01-01", "2020-12-31", "adjusted for splits and dividends")
+TODAY = "2021-02-03"
 SERIES = (np.array(["2020-01-02", "2020-01-03"], dtype="datetime64[D]"), np.array([0.1 + 0.2, np.nan]))
 
 
@@ -24,16 +25,17 @@ SERIES = (np.array(["2020-01-02", "2020-01-03"], dtype="datetime64[D]"), np.arra
 def test_round_trip_is_exact(tmp_path_factory: pytest.TempPathFactory, values: list[float]) -> None:
     cache = PriceCache(tmp_path_factory.mktemp("prices"))
     days = np.datetime64("1999-12-30") + np.arange(len(values))
-    cache.store(ENTRY, (days, np.array(values)))
+    cache.store(ENTRY, (days, np.array(values)), TODAY)
     stored = cache.load(ENTRY)
     assert stored is not None
-    np.testing.assert_array_equal(stored[0], days)
-    np.testing.assert_array_equal(stored[1], np.array(values))
+    assert stored.fetched == TODAY
+    np.testing.assert_array_equal(stored.series[0], days)
+    np.testing.assert_array_equal(stored.series[1], np.array(values))
 
 
 def test_ticker_span_and_adjustment_are_all_part_of_the_key(tmp_path: Path) -> None:
     cache = PriceCache(tmp_path)
-    cache.store(ENTRY, SERIES)
+    cache.store(ENTRY, SERIES, TODAY)
     for other in (
         Entry("BRK-A", ENTRY.start, ENTRY.end, ENTRY.adjustment),
         Entry(ENTRY.ticker, "2020-01-02", ENTRY.end, ENTRY.adjustment),
@@ -50,7 +52,7 @@ def test_ticker_span_and_adjustment_are_all_part_of_the_key(tmp_path: Path) -> N
 def test_any_ticker_makes_a_file_inside_the_directory(tmp_path: Path, ticker: str) -> None:
     cache = PriceCache(tmp_path / "inner")
     entry = Entry(ticker, "2020-01-01", "2020-12-31", "x")
-    cache.store(entry, SERIES)
+    cache.store(entry, SERIES, TODAY)
     assert cache.path(entry).parent == tmp_path / "inner"
     assert [p.name for p in (tmp_path / "inner").iterdir()] == [cache.path(entry).name]
     assert cache.load(entry) is not None
@@ -58,7 +60,7 @@ def test_any_ticker_makes_a_file_inside_the_directory(tmp_path: Path, ticker: st
 
 def test_every_single_damaged_byte_is_noticed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     cache = PriceCache(tmp_path)
-    cache.store(ENTRY, SERIES)
+    cache.store(ENTRY, SERIES, TODAY)
     path = cache.path(ENTRY)
     whole = path.read_bytes()
     caplog.set_level(logging.CRITICAL, logger="finance.cache")
@@ -79,14 +81,14 @@ def test_a_damaged_file_is_set_aside_and_said(tmp_path: Path, caplog: pytest.Log
     asides = sorted(tmp_path.iterdir())
     assert [p.read_bytes() for p in asides] == [b"garbage 1", b"garbage 2"]
     assert "damaged (it has no header): set aside as" in caplog.text
-    cache.store(ENTRY, SERIES)
+    cache.store(ENTRY, SERIES, TODAY)
     assert cache.load(ENTRY) is not None
 
 
 def test_another_entrys_file_under_this_name_is_not_believed(tmp_path: Path) -> None:
     cache = PriceCache(tmp_path)
     other = Entry("XOM", ENTRY.start, ENTRY.end, ENTRY.adjustment)
-    cache.store(other, SERIES)
+    cache.store(other, SERIES, TODAY)
     cache.path(other).rename(cache.path(ENTRY))
     assert cache.load(ENTRY) is None
 
@@ -96,7 +98,7 @@ def test_a_write_that_breaks_off_leaves_the_old_entry(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     cache = PriceCache(tmp_path)
-    cache.store(ENTRY, SERIES)
+    cache.store(ENTRY, SERIES, TODAY)
 
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
@@ -104,17 +106,17 @@ def test_a_write_that_breaks_off_leaves_the_old_entry(
     with monkeypatch.context() as patch:
         patch.setattr(os if step == "fsync" else Path, step, fail)
         with pytest.raises(VhatError, match="No space left on device"):
-            cache.store(ENTRY, (SERIES[0], np.array([7.0, 8.0])))
+            cache.store(ENTRY, (SERIES[0], np.array([7.0, 8.0])), TODAY)
     stored = cache.load(ENTRY)
     assert stored is not None
-    np.testing.assert_array_equal(stored[1], SERIES[1])
+    np.testing.assert_array_equal(stored.series[1], SERIES[1])
     assert list(tmp_path.iterdir()) == [cache.path(ENTRY)]
 
 
 def test_a_directory_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(VhatError, match="cannot be written"):
-        PriceCache(tmp_path / "file").store(ENTRY, SERIES)
+        PriceCache(tmp_path / "file").store(ENTRY, SERIES, TODAY)
 
 
 def _damage_and_store(directory: str, rounds: int, number: int) -> int:
@@ -125,8 +127,8 @@ def _damage_and_store(directory: str, rounds: int, number: int) -> int:
     for turn in range(rounds):
         stored = cache.load(ENTRY)
         if stored is None:
-            cache.store(ENTRY, SERIES)
-        elif not np.array_equal(stored[1], SERIES[1], equal_nan=True):
+            cache.store(ENTRY, SERIES, TODAY)
+        elif not np.array_equal(stored.series[1], SERIES[1], equal_nan=True):
             wrong += 1
         if turn % 3 == number:
             path.write_bytes(b"garbage")
@@ -141,7 +143,7 @@ def test_two_processes_at_one_damaged_entry(tmp_path: Path) -> None:
     assert wrong == [0, 0]
     cache = PriceCache(tmp_path)
     if cache.load(ENTRY) is None:
-        cache.store(ENTRY, SERIES)
+        cache.store(ENTRY, SERIES, TODAY)
     assert cache.load(ENTRY) is not None
     assert all("damaged" in p.name or p == cache.path(ENTRY) for p in tmp_path.iterdir())
 

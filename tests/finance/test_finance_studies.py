@@ -20,8 +20,9 @@ from core.lab.store import Store
 from core.lab.study import Results, Study
 from core.lab.tables import findings_table, text_table
 from core.lab.verdict import Label, Outcome
-from finance.markets import market
+from finance.markets import FUNDS, market
 from finance.studies import implicit_risk_settings as caution_settings
+from finance.studies import implicit_risk_verdict as caution_verdict
 from finance.studies import mean_variance_settings as gap_settings
 from finance.studies import out_of_sample_settings as walk_settings
 from finance.studies.implicit_risk_management import STUDY as CAUTION
@@ -49,7 +50,9 @@ def test_the_tiny_plan_is_judged_drawn_and_tabled(study: Study, tiny: Mapping[st
     results = tiny[study.id]
     verdict = study.judge(results)
     assert verdict.findings
-    assert all(f.low <= f.effect <= f.high for f in verdict.findings)
+    for f in verdict.findings:  # what is not known says so
+        assert f.low <= f.effect <= f.high or (np.isnan(f.effect) and f.outcome is Outcome.UNCLEAR)
+    assert any(table.columns[0] == "source" for table in study.tables(results))
     assert text_table(findings_table(verdict.findings))
     for table in study.tables(results):
         assert all(len(row) == len(table.columns) for row in table.rows)
@@ -177,6 +180,80 @@ def test_walk_forward_sees_only_the_past(tiny: Mapping[str, Results]) -> None:
         both[1:3], walk_settings.descend(cell, keys.rows(slice(1, 3)), device="cpu")["weights"]
     )
     np.testing.assert_allclose(both.sum(axis=-1), 1.0, atol=1e-12)
+
+
+@pytest.mark.parametrize("portfolio", ["Adam, softmax", "Gradient descent, Euclidean projection"])
+def test_rewriting_the_future_changes_no_descent_before_it(
+    monkeypatch: pytest.MonkeyPatch, portfolio: str
+) -> None:
+    returns = walk_settings.returns_of("factors")
+    days = walk_settings.trading_days("factors", 63, 3)
+    cell = {"data": "factors", "portfolio": portfolio, "rebalance": 63, "most": 3, "steps": 5}
+    keys = Keys.of(range(2), study="test")
+    one = walk_settings.descend(cell, keys, device="cpu")
+    other = np.array(returns)
+    other[days[1] :] = 0.02 * np.random.default_rng(1).standard_normal(other[days[1] :].shape)
+    monkeypatch.setattr(walk_settings, "returns_of", lambda _: other)
+    two = walk_settings.descend(cell, keys, device="cpu")
+    np.testing.assert_array_equal(one["rate"], two["rate"])
+    np.testing.assert_array_equal(one["weights"][:, :2], two["weights"][:, :2])
+    assert (one["weights"][:, 2] != two["weights"][:, 2]).all()
+
+
+def test_gaps_of_windows_are_measured_on_the_utility_that_is_climbed() -> None:
+    returns = walk_settings.returns_of("factors")
+    windows = np.stack([returns[:504], returns[300:804]])
+    best = walk_settings.exact_weights(windows)
+    rows = np.stack([best, np.full(best.shape, 0.2), np.eye(5)[[0, 0]]])
+    gaps = walk_settings.gaps_of(rows, windows)
+    np.testing.assert_allclose(gaps[:2], [[0.0, 0.0], [1.0, 1.0]], atol=1e-9)
+    problem = market(risk_aversion=5.0, batch=None, parametrisation="simplex", span=FUNDS)
+    whole = problem.returns.numpy()[None]
+    measured = problem.measure(torch.eye(5, dtype=torch.float64), keys=Keys.of([0], study=""))
+    np.testing.assert_allclose(
+        walk_settings.gaps_of(np.eye(5)[:, None], whole)[:, 0], measured["relative_gap"], rtol=1e-9
+    )
+
+
+def test_false_discoveries_are_controlled_in_each_family(tiny: Mapping[str, Results]) -> None:
+    families = walk_settings.comparisons(tiny[WALK.id])
+    assert {name: len(family) for name, family in families.items()} == {
+        "Adam": 6,
+        "rivals": 12,
+        "standard": 12,
+        "volatility": 22,
+    }
+    for family in families.values():
+        for one in family:
+            low, high = one.interval[1:]
+            assert low <= one.interval[0] <= high
+            assert 0.0 <= one.p_value <= 1.0
+    sentence = WALK.judge(tiny[WALK.id]).sentence
+    assert sentence.count("with false discoveries controlled") == 5
+    clear = walk_settings.Comparison("", "", "", "Sharpe ratio", 5.0, 5.0 + np.linspace(-1, 1, 100))
+    none = walk_settings.Comparison("", "", "", "volatility", 0.0, np.linspace(-1, 1, 100))
+    assert clear.p_value < 1e-10
+    assert none.p_value == 1.0
+    assert none.interval[0] == 1.0
+
+
+def test_without_a_common_level_nothing_is_said(
+    monkeypatch: pytest.MonkeyPatch, tiny: Mapping[str, Results]
+) -> None:
+    """Neither that the claim holds at equal gaps, nor that it fails."""
+    adam, shared = caution_settings.ADAM, caution_settings.SHARED
+    level = {adam: 0.5, shared: 1.5}  # one v never comes as near as the first level of 0.95
+
+    def path(results: Results, way: str, variant: str, gamma: float) -> np.ndarray:
+        return np.full((3, 4, 20), level[variant])
+
+    monkeypatch.setattr(caution_settings, "rest_path", path)
+    monkeypatch.setattr(caution_settings, "gap_of", lambda weights, _: weights[..., 0])
+    logs = caution_settings.log_ratio_at_equal_gap(tiny[CAUTION.id], "simplex", 1.0, adam, shared)
+    assert np.isnan(logs).all()
+    monkeypatch.setattr(caution_verdict, "log_ratio_at_equal_gap", lambda *_: np.array([0.1, np.nan, -0.1]))
+    found = caution_verdict._at_equal_gap(tiny[CAUTION.id], "simplex", 1.0, adam)
+    assert found.outcome is Outcome.UNCLEAR
 
 
 def test_resampled_moments_of_equal_returns_do_not_vary(tiny: Mapping[str, Results]) -> None:

@@ -38,7 +38,7 @@ def online_of(
     returns: np.ndarray, way: Parametrisation, gamma: float = 0.0, beta2: float = 0.94
 ) -> np.ndarray:
     chart = CHARTS[way]
-    found = online_second_moment(
+    found, _ = online_second_moment(
         torch.from_numpy(np.stack([returns, returns])),
         torch.full((2, returns.shape[1]), chart.start(returns.shape[1]), dtype=torch.float64),
         chart=chart,

@@ -10,7 +10,7 @@ import pytest
 
 from core.lab.errors import VhatError
 from finance.csvfile import CsvFile
-from finance.embedded import CLEAN_FROM, Embedded
+from finance.embedded import CLEAN_FROM, COMPANIES, FUNDS, LAST, Embedded
 from finance.prices import Prices, Source, align, parse_day
 from finance.quality import check_quality
 
@@ -164,3 +164,13 @@ def test_csv_that_is_no_csv(tmp_path: Path) -> None:
     (tmp_path / "binary.csv").write_bytes(b"\xff\xfe\x00\x80")
     with pytest.raises(VhatError, match="not a CSV file"):
         CsvFile(tmp_path / "binary.csv").fetch()
+
+
+def test_what_studies_say_of_the_embedded_prices_is_so() -> None:
+    for dataset, text in (("companies", COMPANIES), ("factors", FUNDS)):
+        prices = Embedded(dataset).fetch()
+        assert prices.span[1] == LAST
+        assert f"from {prices.span[0]}" in text
+        assert f"to {LAST}" in text
+        assert prices.source.adjustment in text
+        assert f"{len(prices.tickers)} " in text

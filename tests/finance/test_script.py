@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import os
 import re
 import subprocess
@@ -83,6 +84,9 @@ def test_without_network_one_line_names_the_embedded_default(tmp_path: Path) -> 
         ({"csv": Path("own.csv"), "window": 500}, "shorter window"),
         ({"csv": Path("own.csv"), "parquet": Path("own.csv")}, "--csv and --parquet name two sources"),
         ({"parquet": Path("own.csv")}, "own.csv: not a Parquet file"),
+        ({"adjustment": "none"}, "--adjustment is for a file of one's own"),
+        ({"csv": Path("own.csv"), "optimizer": "adam", "upper": 0.5}, "--upper does not go with --optimizer"),
+        ({"csv": Path("own.csv"), "start": "2015-01-01"}, "to accept: --allow span"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(
@@ -147,6 +151,22 @@ def test_the_ends_of_risk_aversion(
     with (out / "portfolios.csv").open(encoding="utf-8") as file:
         rows = {row["portfolio"]: row["volatility % a year"] for row in csv.DictReader(file)}
     assert rows[f"chosen, {text}"] == rows["least variance" if gamma else "greatest return"]
+
+
+def test_the_risk_free_rate_is_taken_off_every_sharpe_ratio(script: ModuleType, tmp_path: Path) -> None:
+    """Both tables of the page say the same of the same words; and the adjustment is what the owner says."""
+    common = {"csv": own_prices(tmp_path), "adjustment": "adjusted for splits", "risk_aversion": math.inf}
+    rows = []
+    for rate in (0.0, 0.05):
+        args = script.Args(risk_free=rate, **common)
+        prices = script.fetch(args)
+        assert "(120 days), adjusted for splits" in prices.describe()
+        sheet = script.tearsheet(args, prices)
+        assert f"{100 * rate:g}% a year taken off" in script.performance_table(sheet).caption
+        assert f"{100 * rate:g}% a year taken off" in script.portfolios_table(sheet).caption
+        rows.append({name: (found.sharpe, found.volatility) for name, found in sheet.performances.items()})
+    for name, (sharpe, volatility) in rows[0].items():
+        assert rows[1][name][0][0] == pytest.approx(sharpe[0] - 0.05 / volatility[0], rel=1e-9)
 
 
 def test_parquet_and_csv_give_the_same(script: ModuleType, tmp_path: Path) -> None:

@@ -82,7 +82,12 @@ def test_fetched_once_and_aligned(yahoo: Callable[..., Yahoo]) -> None:
         "Yahoo Finance: 2 tickers, 2020-01-01 to 2020-01-03 (3 days), adjusted for"
     )
     assert "missing:B" in {d.name for d in check_quality(prices)}
-    again = yahoo(FakeClient({}, reachable=False)).fetch(["B", "A"], "2020-01-01", "2020-01-03")
+    assert prices.describe().endswith("splits and dividends, fetched 2024-01-01")
+    later = datetime.date(2024, 6, 1)
+    again = yahoo(FakeClient({}, reachable=False), later).fetch(["B", "A"], "2020-01-01", "2020-01-03")
+    assert again.source.fetched == "2024-01-01"
+    more = yahoo(FakeClient({"C": [GOOD]}), later).fetch(["B", "C"], "2020-01-01", "2020-01-03")
+    assert more.source.fetched == "2024-01-01 to 2024-06-01"
     np.testing.assert_array_equal(again.close, prices.close)
 
 

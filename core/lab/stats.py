@@ -167,6 +167,21 @@ def probability_of_improvement(
     return (float(wins.mean()), *_percentiles(samples, level))
 
 
+def paired_probability(a: Array, b: Array, *, level: float = LEVEL, resamples: int = RESAMPLES) -> Interval:
+    """P(a < b) + P(a = b) / 2 within pairs (`[n]` each; same seed, same start; lower is better), with its
+    bootstrap interval over pairs.
+
+    A pair in which both failed is a tie.
+
+    Raises:
+        ValueError: if the samples are not paired, or with NaN.
+    """
+    difference = differences(a, b)
+    if np.isnan(difference).any():
+        raise ValueError("a probability over pairs needs values that are numbers")
+    return interval(0.5 - 0.5 * np.sign(difference), "mean", level=level, resamples=resamples)
+
+
 def _shares(drawn: Array, size: int) -> Array:
     """`[resamples, size]`: how often each index was drawn in each row of `[resamples, size]`, over `size`."""
     offset = size * np.arange(len(drawn))[:, None]

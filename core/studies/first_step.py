@@ -68,15 +68,29 @@ def experiments(plan: Plan) -> tuple[Experiment, ...]:
     return (Measurement("steps", "first-step", first_step, cells, plan.reporting_seeds, seeds_per_shard=100),)
 
 
-def deviation(found: MeasurementResult, rule: str, dtype: str, zone: str) -> Array | None:
-    """`[seeds]`: the largest relative deviation of a coordinate's step from lr; None for an empty zone."""
+def _sizes(found: MeasurementResult, rule: str, dtype: str, zone: str) -> Array | None:
+    """`[seeds, decades, coordinates]`: steps over lr in a zone; None where the type does not reach it."""
     first, last = ZONES[zone]
     inside = [i for i, e in enumerate(decades(DTYPES[dtype])) if first <= e <= last]
-    if not inside:
+    return found.only(rule=rule, dtype=dtype)["size"][:, inside] if inside else None
+
+
+def deviation(found: MeasurementResult, rule: str, dtype: str, zone: str) -> Array | None:
+    """`[seeds]`: the largest relative deviation of a coordinate's step from lr; None for an empty zone."""
+    size = _sizes(found, rule, dtype, zone)
+    if size is None:
         return None
-    size = found.only(rule=rule, dtype=dtype)["size"][:, inside]
     worst: Array = np.nan_to_num(np.abs(size - 1.0), nan=np.inf).max(axis=(1, 2))
     return worst
+
+
+def fault(size: Array) -> str:
+    """What is the worst that happens to steps over lr: `is not finite`, `vanishes`, `shrinks` or `grows`."""
+    if not np.isfinite(size).all():
+        return "is not finite"
+    if (size == 0.0).any():
+        return "vanishes"
+    return "shrinks" if 1.0 - size.min() >= size.max() - 1.0 else "grows"
 
 
 def judge(results: Results) -> Verdict:
@@ -112,30 +126,47 @@ def judge(results: Results) -> Verdict:
             decisive=False,
         )
     )
-    return verdict(findings, _sentence(findings))
+    return verdict(findings, _sentence(found, findings))
 
 
-def _sentence(findings: list[Finding]) -> str:
-    decisive = [f for f in findings if f.decisive]
+def _listed(names: list[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join([*([", ".join(names[:-1])] if len(names) > 1 else []), names[-1]])
 
-    def zones(outcome: Outcome) -> str:
-        """`near eps (3 of 3 number types)`, for the zones that have any."""
-        parts = []
-        for zone in ZONES:
-            inside = [f for f in decisive if f.regime.startswith(f"{zone},")]
-            count = sum(f.outcome is outcome for f in inside)
-            if count:
-                parts.append(f"{zone} ({count} of {len(inside)} number types)")
-        return ", ".join(parts) or "none"
 
+def _sentence(found: MeasurementResult, findings: list[Finding]) -> str:
+    outcomes = {f.regime: f.outcome for f in findings if f.decisive}
+
+    def types(zone: str, outcome: Outcome) -> list[str]:
+        return [d for d in DTYPES if outcomes.get(f"{zone}, {d}") is outcome]
+
+    def kept(zone: str) -> str:
+        """`huge (in float64 alone)`."""
+        holds, reach = types(zone, Outcome.HOLDS), [d for d in DTYPES if f"{zone}, {d}" in outcomes]
+        if len(holds) == len(reach):
+            return f"{zone} ({'in every number type' if len(reach) > 1 else f'in {reach[0]}'})"
+        return f"{zone} (in {_listed(holds)}{' alone' if len(holds) == 1 else ''})"
+
+    def lost(zone: str) -> str:
+        """`huge (vanishes in float32 and bfloat16)`."""
+        by_fault: dict[str, list[str]] = {}
+        for dtype in types(zone, Outcome.FAILS):
+            size = _sizes(found, "Adam", dtype, zone)
+            assert size is not None
+            by_fault.setdefault(fault(size), []).append(dtype)
+        parts = (f"{how} in {_listed(dtypes)}" for how, dtypes in by_fault.items())
+        return f"{zone} ({'; '.join(parts)})"
+
+    holding = ", ".join(kept(z) for z in ZONES if types(z, Outcome.HOLDS)) or "none"
+    failing = ", ".join(lost(z) for z in ZONES if types(z, Outcome.FAILS)) or "none"
     also = (
         "bias correction sets the size of that step, not its independence of the gradient"
         if findings[-1].outcome is Outcome.HOLDS
         else "without bias correction it depends on the gradient"
     )
     return (
-        f"Adam's first step is lr for gradients of these sizes: {zones(Outcome.HOLDS)}; it shrinks or "
-        f"vanishes for these: {zones(Outcome.FAILS)}. And {also}."
+        f"Adam's first step is lr for gradients of these sizes: {holding}; and is not for these: {failing}. "
+        f"And {also}."
     )
 
 

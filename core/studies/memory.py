@@ -1,25 +1,12 @@
 r"""What do beta1 and beta2 remember, and what does that do to the size of a step?
 
-Bounds. With `q = beta1^2 / beta2`, Cauchy and Schwarz give for every stream of gradients (eps = 0, long after
-the start; before it the corrected step is bounded by no more)
-
-.. math::
-    \frac{|m_t|}{\sqrt{v_t}} \le \frac{1-\beta_1}{\sqrt{1-\beta_2}} \frac{1}{\sqrt{1-q}} \quad (q < 1),
-
-with equality for gradients that grow by beta2 / beta1 a step; for q >= 1 there is no bound. Kingma and Ba
-(2015, section 2.1) state `(1-beta1)/sqrt(1-beta2)` where this exceeds 1, and 1 elsewhere: exact for beta1 = 0
-and for a lone gradient after long silence, but not for a burst of them.
-
 Memory. If all gradients before some step had been s times as large, then k steps later v would be
 `1 + (s^2 - 1) beta2^k` times what it is (in expectation, for a stationary stream long after its start).
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
-from itertools import product
-from typing import Any
 
 import numpy as np
 import torch
@@ -31,43 +18,33 @@ from core.lab.experiment import Array, Experiment
 from core.lab.measurement import Cell, Measurement
 from core.lab.random import Keys
 from core.lab.study import FigureSpec, Plan, Results, Study, Table
-from core.lab.tables import number
 from core.lab.verdict import Finding, Outcome, Verdict, finding, verdict
 from core.optim.rules import RULES
-from core.problems.streams import Stream, follow
+from core.problems.streams import follow
+from core.studies.memory_bounds import (
+    bound_findings,
+    draw_distribution,
+    largest_table,
+    steadier_findings,
+    step_sizes,
+)
+from core.studies.memory_settings import (
+    BETA1,
+    BETA2,
+    COORDINATES,
+    LONG,
+    PAIRS,
+    SHORT,
+    STREAMS,
+    by_seed,
+    tiled,
+)
 
-STREAMS = {
-    "steady": Stream(mean=1.0, noise=0.0),
-    "noisy": Stream(mean=0.0, noise=1.0),
-    "sparse": Stream(mean=0.0, noise=1.0, chance=0.01),
-    "bursts": Stream(mean=1.0, noise=0.1, chance=0.005, run=12),
-}
-BETA1 = (0.0, 0.5, 0.9)
-BETA2 = (0.0, 0.5, 0.9, 0.99, 0.999)
-PAIRS = tuple(product(BETA1, BETA2))
-SHORT, LONG = 0.0, 0.999
-COORDINATES = 8
-EDGES = np.arange(-6.0, 9.01, 0.1)
-"""Of the histogram, decimal logarithms of a step's size over lr; the outer bins take what lies beyond."""
 PAST = 5000
 SCALE = 10.0
 LAGS = (1, 2, 3, 5, 10, 20, 30, 50, 100, 200, 300, 500, 1000)
 LATER = 100
 FORGOTTEN = 0.01
-
-
-def paper_bound(beta1: float, beta2: float) -> float:
-    """Kingma and Ba's bound on a step over lr, with its two cases."""
-    return max(1.0, (1 - beta1) / math.sqrt(1 - beta2))
-
-
-def sharp_bound(beta1: float, beta2: float) -> float:
-    """The least bound on a step over lr (module docstring); infinite where there is none."""
-    if beta1 == 0:
-        return 1 / math.sqrt(1 - beta2)
-    if beta1**2 >= beta2:
-        return math.inf
-    return (1 - beta1) / math.sqrt((1 - beta2) * (1 - beta1**2 / beta2))
 
 
 def remembered(beta2: float, lag: Array) -> Array:
@@ -77,38 +54,6 @@ def remembered(beta2: float, lag: Array) -> Array:
     return share
 
 
-def _tiled(keys: Keys, device: str) -> tuple[Tensor, dict[str, Any]]:
-    """Every row once for each pair of betas: which seed a row uses, and its hyperparameters."""
-    rows = torch.arange(len(keys), device=device).repeat(len(PAIRS))
-    betas = torch.tensor(PAIRS, dtype=torch.float64, device=device).repeat_interleave(len(keys), dim=0)
-    return rows, {"beta1": betas[:, 0].contiguous(), "beta2": betas[:, 1].contiguous()}
-
-
-def _by_seed(values: Tensor, seeds: int) -> Array:
-    """`[pairs * R, ...]` to `[R, pairs, ...]`."""
-    return values.view(len(PAIRS), seeds, *values.shape[1:]).transpose(0, 1).cpu().numpy()
-
-
-def step_sizes(cell: Cell, keys: Keys, *, device: str) -> dict[str, Array]:
-    """The sizes of Adam's steps over lr along a stream, for every pair of betas.
-
-    Returns:
-        `largest` `[R, pairs]`; `counts` `[R, pairs, bins]`, a histogram over steps and coordinates.
-    """
-    rows, hyper = _tiled(keys, device)
-    gradients = (g[rows] for g in STREAMS[cell["stream"]].gradients(keys, cell["steps"], COORDINATES))
-    edges = torch.tensor(EDGES[1:-1], dtype=torch.float64, device=device)
-    bins = len(EDGES) - 1
-    largest = torch.zeros(len(rows), dtype=torch.float64, device=device)
-    counts = torch.zeros(len(rows), bins, dtype=torch.int64, device=device)
-    one = torch.ones(len(rows), COORDINATES, dtype=torch.int64, device=device)
-    for descent, _ in follow(RULES["adam"], gradients, **hyper):
-        size = descent.abs()
-        largest = torch.maximum(largest, size.amax(dim=1))
-        counts.scatter_add_(1, torch.bucketize(size.log10(), edges), one)
-    return {"largest": _by_seed(largest, len(keys)), "counts": _by_seed(counts, len(keys))}
-
-
 def changed_past(cell: Cell, keys: Keys, *, device: str) -> dict[str, Array]:
     """Two lives with one present and different pasts: `PAST` steps with gradients `SCALE` times as large.
 
@@ -116,7 +61,7 @@ def changed_past(cell: Cell, keys: Keys, *, device: str) -> dict[str, Array]:
         `scaling`, `step` `[R, pairs, LAGS]`: mean absolute difference over the coordinates, of sqrt(v) and
         of the step, over the mean size in the life whose past was ordinary. Lag 1: the first common step.
     """
-    rows, hyper = _tiled(keys, device)
+    rows, hyper = tiled(keys, device)
 
     def life(factor: float) -> Iterator[tuple[Tensor, Tensor]]:
         drawn = STREAMS[cell["stream"]].gradients(keys, PAST + LAGS[-1], COORDINATES)
@@ -129,7 +74,7 @@ def changed_past(cell: Cell, keys: Keys, *, device: str) -> dict[str, Array]:
         if t - PAST + 1 in LAGS:
             for name, a, b in zip(kept, ordinary, other, strict=True):
                 kept[name].append((b - a).abs().mean(dim=1) / a.abs().mean(dim=1))
-    return {name: _by_seed(torch.stack(values, dim=1), len(keys)) for name, values in kept.items()}
+    return {name: by_seed(torch.stack(values, dim=1), len(keys)) for name, values in kept.items()}
 
 
 def experiments(plan: Plan) -> tuple[Experiment, ...]:
@@ -179,56 +124,10 @@ def _long(results: Results) -> list[Finding]:
     ]
 
 
-def _largest(results: Results, stream: str, beta1: float, beta2: float) -> Array:
-    found = results.measurement("sizes").only(stream=stream)["largest"]
-    largest: Array = found[:, PAIRS.index((beta1, beta2))]
-    return largest
-
-
-def _steadier(results: Results) -> list[Finding]:
-    return [
-        finding(
-            f"{stream}, beta1 = {beta1:g}",
-            stats.ratio(
-                _largest(results, stream, beta1, LONG), _largest(results, stream, beta1, SHORT), "median"
-            ),
-            below=1.0,
-            replicas=results.plan.reporting_seeds,
-            text=STEADIER,
-            unit="x the step",
-        )
-        for stream in list(STREAMS)[1:]
-        for beta1 in BETA1
-    ]
-
-
-STEADIER = f"the largest step is smaller with beta2 = {LONG:g} than with beta2 = 0"
-BOUNDED = "the largest step keeps Kingma and Ba's bound"
-
-
-def _bounds(results: Results) -> list[Finding]:
-    """The largest step over the paper's bound, with Adam's usual beta2 and with none."""
-    # Rounding may put a step that reaches the bound just above it.
-    return [
-        finding(
-            f"{stream}, beta1 = {beta1:g}, beta2 = {beta2:g}",
-            stats.interval(_largest(results, stream, beta1, beta2) / paper_bound(beta1, beta2), "median"),
-            below=1.0 + 1e-6,
-            replicas=results.plan.reporting_seeds,
-            text=BOUNDED,
-            unit="x the bound",
-            decisive=False,
-        )
-        for beta2 in (SHORT, LONG)
-        for stream in STREAMS
-        for beta1 in BETA1
-    ]
-
-
 def judge(results: Results) -> Verdict:
     """No memory at beta2 = 0; a long one near 1; and steadier steps through it."""
-    memoryless, long, steadier = _memoryless(results), _long(results), _steadier(results)
-    bounds = _bounds(results)
+    memoryless, long, steadier = _memoryless(results), _long(results), steadier_findings(results)
+    bounds = bound_findings(results)
     return verdict([*memoryless, *long, *steadier, *bounds], _sentence(memoryless, long, steadier, bounds))
 
 
@@ -259,38 +158,6 @@ def _sentence(
     )
 
 
-def _shares(results: Results, stream: str, pair: tuple[float, float]) -> Array:
-    """The share of steps in each bin of the histogram."""
-    counts = results.measurement("sizes").only(stream=stream)["counts"][:, PAIRS.index(pair)].sum(axis=0)
-    shares: Array = counts / counts.sum()
-    return shares
-
-
-def draw_distribution(results: Results) -> Figure:
-    """How often a step is larger than a size, for every beta2, with beta1 = 0 and 0.9, stream by stream."""
-    names = [s for s in STREAMS if s != "steady"]
-    betas = (0.0, 0.9)
-    figure, panels = figures.new_figure(rows=2, columns=3, height=6.0, width=10.8)
-    looks = figures.lines([f"beta2 {b:g}" for b in BETA2])
-    for axes, (beta1, stream) in zip(panels, product(betas, names), strict=True):
-        for beta2 in BETA2:
-            beyond = np.cumsum(_shares(results, stream, (beta1, beta2))[::-1])[::-1]
-            seen, label = beyond > 0, f"beta2 = {beta2:g}"
-            look = looks[f"beta2 {beta2:g}"]
-            axes.plot(10 ** EDGES[:-1][seen], beyond[seen], **look, markevery=15, label=label)
-        axes.axvline(
-            paper_bound(beta1, LONG), color="black", linewidth=1.1, linestyle=":", label="bound of the paper"
-        )
-        axes.axvline(
-            sharp_bound(beta1, LONG), color="black", linewidth=1.1, linestyle="--", label="sharp bound"
-        )
-        title = f"{stream}, beta1 = {beta1:g}"
-        figures.label(axes, x="step / lr", y="share of larger steps", title=title, log="xy")
-        axes.set_xlim(left=1e-3)
-    figures.legend_below(figure)
-    return figure
-
-
 def draw_memory(results: Results) -> Figure:
     """How long a tenfold past is felt, in the scaling and in the step."""
     arrays = results.measurement("past").only(stream="noisy")
@@ -317,18 +184,7 @@ def draw_memory(results: Results) -> Figure:
 
 def tables(results: Results) -> tuple[Table, ...]:
     """Largest steps for every stream and pair, beside both bounds."""
-    rows = []
-    for beta1, beta2 in PAIRS:
-        largest = (number(float(np.median(_largest(results, s, beta1, beta2)))) for s in STREAMS)
-        bounds = (number(paper_bound(beta1, beta2)), number(sharp_bound(beta1, beta2)))
-        rows.append((f"{beta1:g}", f"{beta2:g}", *largest, *bounds))
-    return (
-        Table(
-            "The largest step over lr (median over seeds of the largest over steps and coordinates).",
-            ("beta1", "beta2", *STREAMS, "bound of the paper", "sharp bound"),
-            tuple(rows),
-        ),
-    )
+    return (largest_table(results),)
 
 
 STUDY = Study(

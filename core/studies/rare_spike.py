@@ -1,189 +1,51 @@
-r"""For how long does one rare, huge gradient hold a feature's steps down?
-
-Derivation. Ordinary gradients have mean square 1 and v has settled there. One gradient of size S takes the
-place of an ordinary one; k steps later
-
-.. math::
-    v_k = 1 + A \beta_2^k, \qquad A = (1 - \beta_2)(S^2 - 1),
-
-so the scaling 1 / sqrt(v) is `1 / sqrt(1 + A beta2^k)` of what it would be. It is back at a share f after
-
-.. math::
-    k^* = \max\Big(0, \Big\lceil \frac{\ln\big(A / (f^{-2} - 1)\big)}{-\ln \beta_2} \Big\rceil\Big)
-
-steps: never below f unless `S > sqrt(1 + (f^{-2} - 1) / (1 - beta2))`, which is 55 for f = 1/2 and
-beta2 = 0.999. Summed over all steps, the ordinary way that is not gone is, in units of lr,
-
-.. math::
-    \sum_k 1 - (1 + A \beta_2^k)^{-1/2} \approx \frac{2}{-\ln\beta_2} \ln\frac{1 + \sqrt{1 + A}}{2},
-
-while the spike itself, through m, moves the feature by less than
-`(1-beta1) / sqrt(1-beta2) / (1 - beta1 / sqrt(beta2))` (31.8 with the usual betas), whatever its size.
-A feature that is silent between spikes loses no ordinary way: there the last formula is all it gets, and with
-spikes `gap` steps apart it is multiplied by `sqrt(1 - beta2^gap)`.
-"""
+"""For how long does one rare, huge gradient hold a feature's steps down?"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
-import torch
 from matplotlib.figure import Figure
-from torch import Tensor
 
 from core.lab import figures, stats
 from core.lab.experiment import Array, Experiment
-from core.lab.measurement import Cell, Measurement
-from core.lab.random import Keys
+from core.lab.measurement import Measurement
 from core.lab.study import FigureSpec, Plan, Results, Study, Table
 from core.lab.tables import number, with_interval
 from core.lab.verdict import Finding, Outcome, Verdict, finding, verdict
-from core.optim.adam import AdamState, adam, adam_init, check_adam
-from core.optim.rule import Rule
-from core.optim.rules import RULES
-from core.problems.streams import Stream, follow
-
-CLIP = 10.0
-
-
-def clipped_adam(
-    params: Tensor, grads: Tensor, state: AdamState, *, clip: float, **hyper: Any
-) -> tuple[Tensor, AdamState]:
-    """Adam on gradients `[R, D]` whose coordinates are cut to [-clip, clip] (clipping by value)."""
-    return adam(params, grads.clamp(-clip, clip), state, **hyper)
-
-
-CLIPPED = Rule(
-    name="adam_clipped",
-    formula=clipped_adam,
-    start=adam_init,
-    check=check_adam,
-    hyper={**RULES["adam"].hyper, "clip": CLIP},
+from core.problems.rare_feature import COUPLED_RULES, relearn
+from core.problems.spikes import (
+    ADAMS,
+    AFTER,
+    BACKGROUNDS,
+    BEFORE,
+    CLIP,
+    CONTROLS,
+    GAP,
+    LAGS,
+    RULES_TRIED,
+    SHARE,
+    SILENT_RULES,
+    SPIKES,
+    lost_way,
+    recovery_steps,
+    silent,
+    spiked,
 )
-RULES_TRIED: dict[str, tuple[Rule, dict[str, Any]]] = {
-    "Adam, beta2 = 0.9": (RULES["adam"], {"beta2": 0.9}),
-    "Adam, beta2 = 0.99": (RULES["adam"], {"beta2": 0.99}),
-    "Adam": (RULES["adam"], {}),
-    "RMSProp": (RULES["rmsprop"], {}),
-    "AMSGrad": (RULES["amsgrad"], {}),
-    "Adam, clipped": (CLIPPED, {}),
-}
-ADAMS = {"Adam, beta2 = 0.9": 0.9, "Adam, beta2 = 0.99": 0.99, "Adam": 0.999}
-CONTROLS = ("RMSProp", "AMSGrad", "Adam, clipped")
-BACKGROUNDS = {"steady": Stream(mean=1.0, noise=0.0), "noisy": Stream(mean=0.6, noise=0.8)}
-"""Both with mean square 1."""
-SPIKES = (3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
+from core.studies.rare_spike_coupled_verdict import (
+    coupled_findings,
+    coupled_sentence,
+    coupled_table,
+    draw_coupled,
+)
+
 JUDGED = (10.0, 100.0, 1000.0)
-SHARE = 0.5
 LONG = 100
-COORDINATES = 4
-BEFORE = 5000
-AFTER = 8000
-LAGS = tuple(sorted({round(x) for x in np.geomspace(1, AFTER - 1, 60)} | {0}))
-GAP, SPIKES_IN_SILENCE = 1000, 8
-SILENT_RULES: dict[str, tuple[Rule, dict[str, Any]]] = {
-    **RULES_TRIED,
-    "Sign descent": (RULES["signsgd"], {}),
-    "Gradient descent": (RULES["sgd"], {}),
-}
-
-
-def excess(spike: float, beta2: float) -> float:
-    """A: by how much v exceeds its ordinary value just after a spike."""
-    return (1 - beta2) * (spike**2 - 1)
-
-
-def recovery_steps(spike: float, beta2: float, share: float = SHARE) -> int:
-    """k*, steps after the spike until the scaling is back at `share` of its ordinary value."""
-    ratio = excess(spike, beta2) / (share**-2 - 1)
-    return max(0, math.ceil(math.log(ratio) / -math.log(beta2))) if ratio > 0 else 0
-
-
-def lost_way(spike: float, beta2: float) -> float:
-    """The ordinary way that a spike costs, over lr (the integral that stands for the sum)."""
-    return 2 / -math.log(beta2) * math.log((1 + math.sqrt(1 + excess(spike, beta2))) / 2)
-
-
-def way_of_a_spike(beta1: float, beta2: float, gap: float = math.inf) -> float:
-    """How far a spike moves a feature that is silent between spikes `gap` steps apart, over lr."""
-    alone = (1 - beta1) / math.sqrt(1 - beta2) / (1 - beta1 / math.sqrt(beta2))
-    return alone * math.sqrt(1 - beta2**gap)
-
-
-def _under_root(state: Any) -> Tensor:
-    """What the rule divides by the root of (bias correction aside, which two lives have in common)."""
-    for name in ("max_exp_avg_sq", "exp_avg_sq", "square_avg"):
-        value = getattr(state, name, None)
-        if isinstance(value, Tensor):
-            return value
-    raise TypeError(f"{type(state).__name__} holds no second moment")
-
-
-def spiked(cell: Cell, keys: Keys, *, device: str) -> dict[str, Array]:  # noqa: ARG001
-    """Lives that differ in one gradient, after `BEFORE` ordinary ones: an ordinary one, and one a spike.
-
-    Returns:
-        `recovery` `[R, spikes]`: mean over the coordinates of the steps after which the scaling stays above
-        `SHARE` of that of the ordinary life; inf if it is still below at the end.
-        `scaling` `[R, spikes, lags]`: that share, over steps since the spike; mean over the coordinates.
-        `lost` `[R, spikes]`: how much farther the ordinary life goes in `AFTER` steps, over lr.
-    """
-    rule, hyper = RULES_TRIED[cell["rule"]]
-    seeds, lives = len(keys), len(SPIKES) + 1
-    size = torch.tensor(SPIKES, dtype=torch.float64, device=keys.device)[:, None, None]
-
-    def gradients() -> Iterator[Tensor]:
-        drawn = BACKGROUNDS[cell["background"]].gradients(keys, BEFORE + AFTER, COORDINATES)
-        for t, g in enumerate(drawn):
-            all_lives = g.expand(lives, *g.shape).clone()
-            if t == BEFORE:
-                all_lives[1:] = size
-            yield all_lives.flatten(0, 1)
-
-    shape = (lives - 1, seeds, COORDINATES)
-    last_below = torch.full(shape, -1.0, dtype=torch.float64, device=keys.device)
-    lost = torch.zeros_like(last_below)
-    scaling = []
-    for k, (descent, state) in enumerate(follow(rule, gradients(), **hyper), start=-BEFORE):
-        if k < 0:
-            continue
-        v = _under_root(state).view(lives, seeds, COORDINATES)
-        share = (v[:1] / v[1:]).sqrt()
-        last_below[share < SHARE] = float(k)
-        way = descent.view(lives, seeds, COORDINATES)
-        lost += way[:1] - way[1:]
-        if k in LAGS:
-            scaling.append(share.mean(dim=2))
-    last_below[last_below == AFTER - 1] = math.inf
-    recovery, lost = ((x).mean(dim=2).T for x in (last_below + 1, lost))
-    kept = {"recovery": recovery, "lost": lost, "scaling": torch.stack(scaling, dim=2).transpose(0, 1)}
-    return {name: value.contiguous().cpu().numpy() for name, value in kept.items()}
-
-
-def silent(cell: Cell, keys: Keys, *, device: str) -> dict[str, Array]:  # noqa: ARG001
-    """A feature without gradients but for spikes of keyed size (100 to 1000) and one sign, `GAP` steps apart.
-
-    Returns:
-        `way` `[R]`: how far it moves for each of the last spikes, over lr.
-    """
-    rule, hyper = SILENT_RULES[cell["rule"]]
-    # Not 10.0**u: torch rounds powers by an element's place, and a row's bits would depend on its batch.
-    size = 100.0 * keys.fold("size").uniform(1, dtype=torch.float64).mul(math.log(10.0)).exp()
-    still = torch.zeros_like(size)
-    stream = (size if t % GAP == 0 else still for t in range(SPIKES_IN_SILENCE * GAP))
-    half = SPIKES_IN_SILENCE // 2
-    way = torch.zeros_like(size)
-    for t, (descent, _) in enumerate(follow(rule, stream, **hyper)):
-        if t >= half * GAP:
-            way += descent / half
-    return {"way": way[:, 0].cpu().numpy()}
 
 
 def experiments(plan: Plan) -> tuple[Experiment, ...]:
-    """Spikes among ordinary gradients, for every rule (noise for Adam alone), and spikes in silence."""
+    """Spikes among ordinary gradients (RMSProp and AMSGrad on the steady ones), spikes in silence, and the
+    regression on a dense and a rare feature."""
     pairs = [(r, b) for b in BACKGROUNDS for r in RULES_TRIED if b == "steady" or r not in CONTROLS[:2]]
     seeds = plan.reporting_seeds
     return (
@@ -197,6 +59,14 @@ def experiments(plan: Plan) -> tuple[Experiment, ...]:
         ),
         Measurement(
             "silent", "rare-spike", silent, tuple({"rule": r} for r in SILENT_RULES), seeds, cost=GAP
+        ),
+        Measurement(
+            "coupled",
+            "rare-spike",
+            relearn,
+            tuple({"rule": r, **plan.sizes} for r in COUPLED_RULES),
+            seeds,
+            cost=sum(plan.sizes.values()),
         ),
     )
 
@@ -256,28 +126,64 @@ def judge(results: Results) -> Verdict:
     beside = [_held_down(results, rule, "steady", JUDGED[-1], decisive=False) for rule in CONTROLS]
     beside += [_net(results, rule, JUDGED[-1]) for rule in RULES_TRIED]
     beside += [_in_silence(results, rule, decisive=False) for rule in SILENT_RULES if rule not in ADAMS]
-    return verdict([*held, *quiet, *beside], _sentence(results, held, quiet))
+    beside += coupled_findings(results, LONG)
+    parts = (_among_ordinary(results, held), _silence_sentence(results, quiet), coupled_sentence(results))
+    return verdict([*held, *quiet, *beside], " ".join(parts))
 
 
-def _sentence(results: Results, held: list[Finding], quiet: list[Finding]) -> str:
-    def for_rule(rule: str) -> str:
-        holding = {f.regime for f in held if f.outcome is Outcome.HOLDS}
-        sizes = [f"{s:g}" for s in JUDGED if f"steady, {rule}, spike {s:g}" in holding]
-        return f"{' and '.join(sizes) or 'none'} at beta2 = {ADAMS[rule]:g}"
+def _among_ordinary(results: Results, held: list[Finding]) -> str:
+    """Which spikes hold for long, on each background; how long the largest lasts, on the steady one."""
+    holding = {f.regime for f in held if f.outcome is Outcome.HOLDS}
 
+    def on(background: str) -> str:
+        parts = []
+        for rule in ADAMS:
+            sizes = [f"{s:g}" for s in JUDGED if f"{background}, {rule}, spike {s:g}" in holding]
+            parts.append(f"{' and '.join(sizes) or 'none'} at beta2 = {ADAMS[rule]:g}")
+        return ", ".join(parts)
+
+    by_background = {b: on(b) for b in BACKGROUNDS}
+    alike = len(set(by_background.values())) == 1
+    which = (
+        f"on a {' and on a '.join(BACKGROUNDS)} background alike: {on('steady')}"
+        if alike
+        else "; ".join(f"on a {b} background {text}" for b, text in by_background.items())
+    )
     big = JUDGED[-1]
     steps = {r: float(np.median(_recovery(results, r, "steady", big))) for r in ("Adam", *CONTROLS)}
     lost = float(results.measurement("spiked").only(rule="Adam", background="steady")["lost"][:, -1].mean())
-    amsgrad = "never within the run" if math.isinf(steps["AMSGrad"]) else f"after {steps['AMSGrad']:.0f}"
+    return (
+        f"Of spikes of 10, 100 and 1000 ordinary gradients, these hold a feature below half speed for over "
+        f"{LONG} steps, {which}. On the steady background a spike of {big:g} at beta2 = 0.999 lasts "
+        f"{steps['Adam']:.0f} steps (closed form {recovery_steps(big, 0.999)}) and costs {lost:.0f} steps of "
+        f"way; RMSProp recovers {_after(steps['RMSProp'])}, AMSGrad {_after(steps['AMSGrad'])}, Adam clipped "
+        f"at {CLIP:g} {_after(steps['Adam, clipped'])}."
+    )
+
+
+def _after(steps: float) -> str:
+    return "never within the run" if math.isinf(steps) else f"after {steps:.0f}"
+
+
+def size_matters(results: Results, rule: str) -> float:
+    """By which factor the way of a silent feature's spike differs between the seeds, whose spikes differ."""
+    way = np.abs(results.measurement("silent").only(rule=rule)["way"])
+    return float(way.max() / way.min())
+
+
+def _silence_sentence(results: Results, quiet: list[Finding]) -> str:
     moves = [f.effect for f in quiet]
     verb = "suppressed" if all(f.outcome is Outcome.HOLDS for f in quiet) else "not suppressed"
+    sizes = size_matters(results, "Gradient descent")
+    ways = max(size_matters(results, rule) for rule in ADAMS)
+    whatever = (
+        f"whatever its size (sizes differ by a factor of {sizes:.2g}, ways by {100 * (ways - 1):.1g}%)"
+        if ways < 1.01
+        else f"by its size (sizes differ by a factor of {sizes:.2g}, ways by one of {ways:.2g})"
+    )
     return (
-        "Of spikes of 10, 100 and 1000 ordinary gradients, these hold a feature below half speed for over "
-        f"{LONG} steps: {', '.join(map(for_rule, ADAMS))}. A spike of {big:g} at beta2 = 0.999 lasts "
-        f"{steps['Adam']:.0f} steps (closed form {recovery_steps(big, 0.999)}) and costs {lost:.0f} steps "
-        f"of way; RMSProp recovers after {steps['RMSProp']:.0f}, AMSGrad {amsgrad}, Adam clipped at "
-        f"{CLIP:g} after {steps['Adam, clipped']:.0f}. A feature that is silent between spikes is {verb}: "
-        f"each spike moves it by {min(moves):.2g} to {max(moves):.2g} lr, whatever its size."
+        f"A feature that is silent between spikes is {verb}: each spike moves it by {min(moves):.2g} to "
+        f"{max(moves):.2g} lr, {whatever}."
     )
 
 
@@ -336,7 +242,7 @@ def draw_way(results: Results) -> Figure:
 
 
 def tables(results: Results) -> tuple[Table, ...]:
-    """Steps to recover, measured and by the closed form."""
+    """Steps to recover, measured and by the closed form; and in the regression."""
     rows = []
     for cell, _ in results.measurement("spiked"):
         rule, background = cell["rule"], cell["background"]
@@ -351,6 +257,7 @@ def tables(results: Results) -> tuple[Table, ...]:
             ("background", "rule", "spike", "measured", "closed form"),
             tuple(rows),
         ),
+        coupled_table(results),
     )
 
 
@@ -370,14 +277,18 @@ STUDY = Study(
         "steps until 1 / sqrt(v) is back at half of its ordinary value, and way lost, both against closed "
         f"forms. Second setting: a feature with no gradients but a spike each {GAP} steps (sizes 100 to "
         "1000); measured: way for each spike over lr, with sign descent and gradient descent as further "
-        "controls."
+        "controls. Third: regression on a dense and a rare feature (in 2% of samples; batches of 4, noise 1, "
+        "lr 0.005), whose weights are coupled through the residual; both true weights jump from 0 to 1, and "
+        "one target of the next batch, with both features, is off by 10 to 1000 or not. Measured: steps "
+        "until the weight is halfway for good; gradients clipped at ten ordinary ones."
     ),
     criterion=(
         "Suppressed for long: for spikes of 10, 100 and 1000, beta2 of 0.9, 0.99 and 0.999 and both "
         f"backgrounds, the scaling stays below half of its ordinary value for more than {LONG} steps "
         "(median over seeds, 95% interval). Rare signals learn too little: a spike moves a feature that is "
         "silent otherwise by less than one lr, for each beta2. Supported if all hold, refuted if none "
-        "does, conditional otherwise. The other rules and the way lost are shown beside the verdict."
+        "does, conditional otherwise. The other rules, the way lost and the regression are shown beside the "
+        "verdict."
     ),
     mathematics=(
         (
@@ -397,9 +308,27 @@ STUDY = Study(
         "one learning rate although nothing happens between."
     ),
     plans={
-        "tiny": Plan("tiny", steps=BEFORE + AFTER, tuning_seeds=0, reporting_seeds=4),
-        "quick": Plan("quick", steps=BEFORE + AFTER, tuning_seeds=0, reporting_seeds=24),
-        "full": Plan("full", steps=BEFORE + AFTER, tuning_seeds=0, reporting_seeds=200),
+        "tiny": Plan(
+            "tiny",
+            steps=BEFORE + AFTER,
+            tuning_seeds=0,
+            reporting_seeds=4,
+            sizes={"before": 300, "after": 2000},
+        ),
+        "quick": Plan(
+            "quick",
+            steps=BEFORE + AFTER,
+            tuning_seeds=0,
+            reporting_seeds=24,
+            sizes={"before": 2000, "after": 8000},
+        ),
+        "full": Plan(
+            "full",
+            steps=BEFORE + AFTER,
+            tuning_seeds=0,
+            reporting_seeds=200,
+            sizes={"before": 5000, "after": 20000},
+        ),
     },
     experiments=experiments,
     judge=judge,
@@ -425,6 +354,15 @@ STUDY = Study(
             "AMSGrad. Right: dots: Adam moves several to tens of lr for each spike, sign descent one, "
             "gradient descent hundreds.",
             draw_way,
+        ),
+        FigureSpec(
+            "coupled",
+            "Regression on a dense and a rare feature, after one target that is off. Left: median weight of "
+            "the rare feature; its true value is 1. Right: steps until it is halfway (grey on the left) for "
+            "good, medians with 95% bootstrap intervals; an arrow at the edge: not within the run.",
+            "Left: four rising curves, one for each size of the outlier. Right: dots with intervals, two for "
+            "each of five rules: without an outlier and with the largest.",
+            draw_coupled,
         ),
     ),
     tables=tables,

@@ -99,6 +99,31 @@ def test_the_verdict_follows_from_the_closed_form(results: Results) -> None:
     assert control.outcome is Outcome.HOLDS
 
 
+@pytest.mark.parametrize(
+    ("size", "name"),
+    [
+        ([1.0, 0.5, 1.2], "shrinks"),
+        ([1.0, 0.5, 0.0], "vanishes"),
+        ([1.0, 0.9, 3.0], "grows"),
+        ([0.0, np.nan], "is not finite"),
+        ([0.0, np.inf], "is not finite"),
+    ],
+)
+def test_a_fault_is_named_after_the_worst_step(size: list[float], name: str) -> None:
+    assert first_step.fault(np.array(size)) == name
+
+
+def test_the_sentence_names_the_types_that_keep_the_step_and_how_the_others_lose_it(results: Results) -> None:
+    sentence = first_step.judge(results).sentence
+    holds, fails = sentence.split("; and is not for these: ")
+    assert "huge (in float64 alone)" in holds
+    assert "ordinary (in " in holds
+    # float32 moments overflow above 1.8e19: an infinite denominator, and no step.
+    assert "huge (vanishes in float32 and bfloat16)" in fails
+    assert "far below eps (" in fails
+    assert "shrinks in float64" in fails
+
+
 def test_figures_and_tables_are_drawn(results: Results, tmp_path: Path) -> None:
     for spec in first_step.STUDY.figures:
         spec.draw(results).savefig(tmp_path / f"{spec.name}.svg")

@@ -22,7 +22,9 @@ from core.lab.verdict import Label, Outcome
 from core.optim.rules import RULES
 from core.problems.streams import follow
 from core.studies import memory
-from core.studies.memory import BETA1, BETA2, LAGS, PAIRS, paper_bound, remembered, sharp_bound
+from core.studies.memory import LAGS, remembered
+from core.studies.memory_bounds import BOUNDED, EDGES, paper_bound, sharp_bound, step_sizes
+from core.studies.memory_settings import BETA1, BETA2, COORDINATES, PAIRS, STREAMS
 
 USUAL = [(b1, b2) for b1, b2 in PAIRS if b1**2 < b2]
 
@@ -74,22 +76,22 @@ def test_with_a_steady_present_and_past_memory_is_its_closed_form() -> None:
 
 
 def test_histograms_count_every_step_and_no_size_is_beyond_the_largest() -> None:
-    found = memory.step_sizes({"stream": "sparse", "steps": 50}, Keys.of([0, 1, 2]), device="cpu")
-    assert found["counts"].shape == (3, len(PAIRS), len(memory.EDGES) - 1)
-    assert (found["counts"].sum(axis=2) == 50 * memory.COORDINATES).all()
+    found = step_sizes({"stream": "sparse", "steps": 50}, Keys.of([0, 1, 2]), device="cpu")
+    assert found["counts"].shape == (3, len(PAIRS), len(EDGES) - 1)
+    assert (found["counts"].sum(axis=2) == 50 * COORDINATES).all()
     for row, pair in np.ndindex(3, len(PAIRS)):
         top = np.flatnonzero(found["counts"][row, pair])[-1]
-        largest = max(found["largest"][row, pair], 10 ** memory.EDGES[0])
-        assert memory.EDGES[top] <= np.log10(largest) + 1e-9 or top == 0
-        assert np.log10(largest) <= memory.EDGES[top + 1] + 1e-9
+        largest = max(found["largest"][row, pair], 10 ** EDGES[0])
+        assert EDGES[top] <= np.log10(largest) + 1e-9 or top == 0
+        assert np.log10(largest) <= EDGES[top + 1] + 1e-9
 
 
 def test_a_pair_of_betas_does_not_depend_on_its_neighbours() -> None:
     keys = Keys.of([0, 1])
-    found = memory.step_sizes({"stream": "noisy", "steps": 60}, keys, device="cpu")["largest"]
+    found = step_sizes({"stream": "noisy", "steps": 60}, keys, device="cpu")["largest"]
     for index in (3, 14):
         beta1, beta2 = PAIRS[index]
-        stream = memory.STREAMS["noisy"].gradients(keys, 60, memory.COORDINATES)
+        stream = STREAMS["noisy"].gradients(keys, 60, COORDINATES)
         sizes = torch.stack([d.abs() for d, _ in follow(RULES["adam"], stream, beta1=beta1, beta2=beta2)])
         assert np.allclose(found[:, index], sizes.amax(dim=(0, 2)).numpy(), rtol=1e-12)
 
@@ -114,7 +116,7 @@ def test_the_tiny_plan_is_too_small_and_right_where_nothing_is_random(results: R
     assert outcomes["step, beta1 = 0, beta2 = 0", past.format("step")] is Outcome.HOLDS
     assert outcomes["step, beta1 = 0.9, beta2 = 0", past.format("step")] is Outcome.FAILS
     for beta1 in BETA1:
-        assert outcomes[f"steady, beta1 = {beta1:g}, beta2 = 0.999", memory.BOUNDED] is Outcome.HOLDS
+        assert outcomes[f"steady, beta1 = {beta1:g}, beta2 = 0.999", BOUNDED] is Outcome.HOLDS
 
 
 def test_figures_and_tables_are_drawn(results: Results, tmp_path: Path) -> None:

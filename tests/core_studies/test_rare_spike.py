@@ -20,23 +20,34 @@ from core.lab.store import Store
 from core.lab.study import Results
 from core.lab.verdict import Label, Outcome
 from core.optim.rules import RULES
-from core.problems.streams import follow
-from core.studies import rare_spike
-from core.studies.rare_spike import (
+from core.problems.rare_feature import (
+    BATCH,
+    CHANCE,
+    COUPLED_RULES,
+    ORDINARY,
+    OUTLIERS,
+    read_at,
+    relearn,
+    samples,
+)
+from core.problems.spikes import (
     ADAMS,
     AFTER,
     BEFORE,
     CLIP,
     CLIPPED,
     GAP,
-    JUDGED,
     LAGS,
     SPIKES,
+    SPIKES_IN_SILENCE,
     excess,
     lost_way,
     recovery_steps,
     way_of_a_spike,
 )
+from core.problems.streams import follow
+from core.studies import rare_spike
+from core.studies.rare_spike import JUDGED
 
 
 @given(st.floats(1.0, 1e6), st.floats(0.01, 0.9999), st.floats(0.05, 0.95))
@@ -76,6 +87,22 @@ def test_clipped_adam_is_adam_on_clipped_gradients_in_place_and_not() -> None:
     state = CLIPPED.step_(params, gradients[:, 0], CLIPPED.init(params), lr=0.1)
     assert torch.equal(params, CLIPPED.step(params * 0, gradients[:, 0], CLIPPED.init(params), lr=0.1)[0])
     assert state.step == 1
+
+
+def test_the_regression_has_the_moments_that_its_docstring_says() -> None:
+    features, noise = samples(Keys.of(range(200)), 0, 500)
+    dense, rare = features.unbind(3)
+    count = dense.numel()
+    assert set(rare.unique().tolist()) == {-1.0, 0.0, 1.0}
+    assert float((rare != 0).double().mean()) == pytest.approx(CHANCE, abs=5 * (CHANCE / count) ** 0.5)
+    for unit in (dense, noise):
+        assert float(unit.square().mean()) == pytest.approx(1.0, abs=5 * (2 / count) ** 0.5)
+    assert abs(float((dense * rare).mean())) < 5 * (CHANCE / count) ** 0.5
+    # At the true weights the rare one's gradient is the mean of noise times feature over the batch.
+    gradient = (noise * rare).mean(dim=2)
+    assert gradient.shape == (200, 500)
+    assert noise.shape[2] == BATCH
+    assert float(gradient.square().mean().sqrt()) == pytest.approx(ORDINARY, rel=0.03)
 
 
 @pytest.fixture(scope="module")
@@ -120,13 +147,43 @@ def test_in_silence_a_spike_moves_a_feature_by_the_closed_form_whatever_its_size
     for rule, beta2 in ADAMS.items():
         way = found.only(rule=rule)["way"]
         # Sizes differ between spikes of a seed by nothing, and v holds the spikes so far.
-        early = beta2 ** (GAP * rare_spike.SPIKES_IN_SILENCE // 2)
+        early = beta2 ** (GAP * SPIKES_IN_SILENCE // 2)
         assert way == pytest.approx(way_of_a_spike(0.9, beta2, GAP), rel=2 * early + 1e-3)
     assert found.only(rule="Sign descent")["way"] == pytest.approx(1.0)
     sizes = found.only(rule="Gradient descent")["way"]
     assert (sizes >= 100).all()
     assert (sizes <= 1000).all()
     assert np.ptp(sizes) > 0
+
+
+@pytest.mark.parametrize("rule", COUPLED_RULES)
+def test_lives_start_alike_and_learn_the_new_weights(results: Results, rule: str) -> None:
+    arrays = results.measurement("coupled").only(rule=rule)
+    weights, halfway = arrays["weights"], arrays["halfway"]
+    after = results.plan.sizes["after"]
+    assert weights.shape[1:] == (len(OUTLIERS), 2, len(read_at(after)))
+    # Before the outlier all lives of a seed are one.
+    assert (weights[..., 0] == weights[:, :1, :, 0]).all()
+    assert np.abs(weights[..., 0]).max() < 0.5
+    assert np.abs(weights[:, 0, :, -1] - 1.0).max() < 0.5
+    # Where a weight is halfway for good, so it is whenever it is read from then on.
+    for i, step in enumerate(read_at(after)):
+        arrived = halfway <= step
+        assert (np.abs(weights[..., i] - 1.0)[arrived] <= 0.5).all()
+    assert ((halfway <= after) | np.isinf(halfway)).all()
+
+
+def test_an_outlier_that_is_clipped_away_is_as_if_it_were_smaller(results: Results) -> None:
+    """Beyond the clip its size is gone: lives with targets off by 100 and by 1000 are one, bit by bit."""
+    weights = results.measurement("coupled").only(rule="Adam, clipped")["weights"]
+    assert np.array_equal(weights[:, OUTLIERS.index(100.0)], weights[:, OUTLIERS.index(1000.0)])
+
+
+def test_a_row_of_the_regression_does_not_depend_on_its_batch() -> None:
+    cell = {"rule": "RMSProp", "before": 50, "after": 100}
+    whole = relearn(cell, Keys.of(range(3)), device="cpu")
+    part = relearn(cell, Keys.of([1, 2]), device="cpu")
+    assert all(np.array_equal(whole[name][1:], part[name]) for name in whole)
 
 
 def test_the_tiny_plan_is_too_small_and_follows_the_closed_form(results: Results) -> None:

@@ -131,6 +131,23 @@ def test_the_probability_of_improvement_is_mann_whitneys_u(a: np.ndarray, b: np.
     assert 0.0 <= low <= high <= 1.0 + 1e-12
 
 
+def test_the_probability_over_pairs_counts_wins_and_half_of_ties() -> None:
+    inf = np.inf
+    a, b = np.array([1.0, 2.0, inf, inf, 3.0]), np.array([2.0, 1.0, 5.0, inf, 3.0])
+    assert stats.paired_probability(a, b)[0] == pytest.approx((1 + 0 + 0 + 0.5 + 0.5) / 5)
+    assert stats.paired_probability(b, a)[0] == pytest.approx(1 - 2 / 5)
+    with pytest.raises(ValueError, match="numbers"):
+        stats.paired_probability(np.array([1.0, np.nan]), np.array([1.0, 2.0]))
+
+
+def test_pairs_tell_apart_what_unpaired_runs_do_not() -> None:
+    """b is a little later than a from every start, and starts differ far more."""
+    a = np.random.default_rng(0).uniform(10.0, 1000.0, 80)
+    assert stats.paired_probability(a, a + 1.0) == (1.0, 1.0, 1.0)
+    _, low, high = stats.probability_of_improvement(a, a + 1.0)
+    assert low < 0.5 < high
+
+
 def test_the_probability_of_improvement_covers_the_truth() -> None:
     rng = np.random.default_rng(3)
     truth = reference.norm.cdf(0.5 / 2**0.5)

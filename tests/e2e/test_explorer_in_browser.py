@@ -79,6 +79,20 @@ def test_back_and_forward_go_through_the_states(page: Page, explorer: Path) -> N
     page.wait_for_function("vhat.explorer.address().startsWith('problem=turned&')")
 
 
+def test_a_shared_state_survives_the_skip_to_the_content(page: Page, explorer: Path) -> None:
+    page.goto(f"{explorer.as_uri()}#{STATE}")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    # Waits for the event that the link causes, and for what the page does about it.
+    page.evaluate("addEventListener('hashchange', () => { window.skipped = true; })")
+    page.keyboard.press("Enter")
+    page.wait_for_function("window.skipped")
+    assert page.evaluate("vhat.explorer.address()") == STATE
+    assert page.evaluate("location.hash") == f"#{STATE}"
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.querySelector('main').contains(document.activeElement)")
+
+
 def painted(page: Page) -> str:
     page.evaluate("vhat.explorer.redraw()")
     pixels: str = page.evaluate("document.querySelector('#stage').toDataURL()")

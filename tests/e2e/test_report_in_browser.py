@@ -89,6 +89,21 @@ def test_figures_say_what_they_show(browser: Browser, report: Path) -> None:
     page.context.close()
 
 
+def test_a_screen_reader_is_told_what_a_figure_shows(browser: Browser, report: Path) -> None:
+    """Nothing around a picture takes the place of its alternative text."""
+    page = opened(browser, [])
+    page.goto((report / "studies" / "synthetic.html").as_uri())
+    images = page.locator("figure img")
+    assert images.count() > 3
+    for image in images.all():
+        alt = image.get_attribute("alt") or ""
+        assert page.get_by_role("main").get_by_role("img", name=alt, exact=True).count() == 1
+        assert image.evaluate("node => node.closest('a, button') === null")
+    alone = page.get_by_role("link", name="Figure 1 by itself", exact=True)
+    assert alone.get_attribute("href") == images.first.get_attribute("src")
+    page.context.close()
+
+
 def test_one_goes_through_it_by_keyboard(browser: Browser, report: Path) -> None:
     """From the first page to a study and back; the first stop skips to the content."""
     page = opened(browser, [])

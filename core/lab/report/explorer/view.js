@@ -233,6 +233,11 @@
     $("copy").addEventListener("click", copy);
     addEventListener("hashchange", () => {
       if (location.hash === `#${vhat.encode(state)}`) return;
+      // A link within the page, such as the one that skips to the content: its state stays, and its address.
+      if (location.hash.length > 1 && $(location.hash.slice(1))) {
+        history.replaceState(null, "", `#${vhat.encode(state)}`);
+        return;
+      }
       stop();
       state = vhat.decode(location.hash);
       show();

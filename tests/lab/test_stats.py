@@ -212,6 +212,17 @@ def test_sign_flips_agree_with_wilcoxon_and_take_failures() -> None:
     assert stats.sign_flip_p(np.array([np.inf, -np.inf] * 6)) > 0.5
 
 
+@pytest.mark.parametrize("how", ["iqm", "median", "mean"])
+def test_a_curves_interval_is_that_of_each_step_by_itself(how: stats.Centre) -> None:
+    curves = np.random.default_rng(3).standard_normal((9, 37))
+    curves[0, 20:] = np.nan
+    whole = stats.curve_interval(curves, how)
+    for t in range(curves.shape[1]):
+        column = np.where(np.isnan(curves[:, t]), np.inf, curves[:, t])
+        alone = stats.interval(column, how, resamples=stats.CURVE_RESAMPLES)
+        assert tuple(part[t] for part in whole) == alone
+
+
 def test_curve_intervals_count_a_diverged_replica_as_the_worst() -> None:
     curves = np.tile(np.array([3.0, 2.0, 1.0]), (8, 1))
     curves[:6, 2] = np.nan

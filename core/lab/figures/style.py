@@ -21,6 +21,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from matplotlib.transforms import Bbox
 from PIL import Image
 
+from core.lab.figures.remembered import remembered
+
 INK = "#222222"
 QUIET = "#6b6b6b"
 GRID = "#d9d9d9"
@@ -234,13 +236,16 @@ def plain(name: str) -> str:
     return name.replace("$", r"\$")
 
 
-def save_svg(figure: Figure, path: Path | BinaryIO, *, whole: bool = False) -> None:
+def save_svg(figure: Figure, path: Path | BinaryIO, *, whole: bool = False) -> Bbox:
     """Write an SVG file without empty margins; no date, fixed ids: the same figure gives the same bytes.
 
     Args:
         whole: keep the margins, so that points of the figure are points of the file.
+
+    Returns:
+        What the figure fills, in inches.
     """
-    with style():
+    with style(), remembered():
         filled = _laid_out(figure)
         figure.savefig(
             path,
@@ -248,6 +253,7 @@ def save_svg(figure: Figure, path: Path | BinaryIO, *, whole: bool = False) -> N
             bbox_inches=None if whole else filled,
             metadata={"Date": None, "Creator": None},
         )
+    return filled
 
 
 def _laid_out(figure: Figure) -> Bbox:
@@ -270,17 +276,16 @@ def save_png(figure: Figure, path: Path, *, dpi: int = 160) -> None:
         figure.savefig(path, format="png", dpi=dpi, metadata={"Software": None})
 
 
-def save_thumbnail(figure: Figure, path: Path, *, width: int = 320) -> None:
+def save_thumbnail(figure: Figure, path: Path, filled: Bbox, *, width: int = 320) -> None:
     """Write a small PNG file of a figure that was saved before, in a few colours: the same bytes each time.
 
     Args:
+        filled: what the figure fills, as `save_svg` says.
         width: in pixels.
     """
     buffer = io.BytesIO()
-    with style():
-        figure.savefig(
-            buffer, format="png", dpi=2 * width / figure.get_figwidth(), bbox_inches=_laid_out(figure)
-        )
+    with style(), remembered():
+        figure.savefig(buffer, format="png", dpi=2 * width / figure.get_figwidth(), bbox_inches=filled)
     with Image.open(buffer) as image:
         size = (width, round(width * image.height / image.width))
         small = image.convert("RGB").resize(size, Image.Resampling.LANCZOS)

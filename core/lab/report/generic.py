@@ -19,7 +19,7 @@ from core.lab.tables import number
 MOST_PANELS = 6
 BELOW = 30.0
 """A threshold over the lowest value that is drawn."""
-MOST_POINTS = 60
+MOST_POINTS = 40
 """Recorded steps that are drawn: each takes an interval."""
 _PLURALS = {"iqm": "interquartile means", "median": "medians", "mean": "means"}
 

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from core.lab.engines import InProcess, WorkerDied
 from core.lab.errors import VhatError
 from core.lab.figures import save_svg, save_thumbnail, style
+from core.lab.figures.remembered import remembered
 from core.lab.films import FilmSpec
 from core.lab.registry import Domain, Registered
 from core.lab.report import films
@@ -79,12 +80,12 @@ class Draughtsman:
 
         def make() -> tuple[float, float]:
             # What is too large for a float is drawn as what it becomes: infinite.
-            with style(), np.errstate(over="ignore"):
+            with style(), remembered(), np.errstate(over="ignore"):
                 figure = draw()
                 path.parent.mkdir(parents=True, exist_ok=True)
-                save_svg(figure, path)
+                filled = save_svg(figure, path)
                 if thumbnail:
-                    save_thumbnail(figure, self.root / thumbnail)
+                    save_thumbnail(figure, self.root / thumbnail, filled)
             return _size_of(path)
 
         size = self.attempt(f"figure {planned.name!r}", make)

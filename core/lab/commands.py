@@ -178,18 +178,18 @@ def judge(registered: Registered, job: Job) -> Verdict:
 
 
 def verdict_table(pairs: Iterable[tuple[Registered, Job]]) -> str:
-    """Study, verdict, main effect with interval, and the sentence, for the terminal."""
+    """Study, verdict, main effect with interval, and the answer in short, for the terminal."""
     blocks = []
     for registered, job in pairs:
         verdict = judge(registered, job)
-        main = verdict.findings[0]
+        main = verdict.main or verdict.findings[0]
         holds = sum(f.outcome == "holds" for f in verdict.findings if f.decisive)
         decisive = sum(f.decisive for f in verdict.findings)
         blocks.append(
             f"{registered.domain.name}/{registered.study.id}: {verdict.label.value.upper()} "
             f"({holds} of {decisive} findings hold; {main.regime}: {number(main.effect)} "
             f"[{number(main.low)}, {number(main.high)}] {main.unit}, {main.replicas} replicas)\n"
-            f"    {verdict.sentence}"
+            f"    {verdict.brief}"
         )
     return "\n".join(blocks)
 

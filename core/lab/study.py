@@ -124,6 +124,7 @@ class Study:
         mathematics: the shortest that is needed: pairs (formula in LaTeX, what its symbols are), with symbols
             as in the paper named.
         would_change: what would change our mind: observations that would turn the verdict.
+        question: what is asked, in one plain question that a newcomer understands.
         surprise: one sentence from the verdict for the first page, if its own first sentence will not do.
         source: the papers behind it.
         packages: installed packages whose version the results depend on, besides torch and numpy.
@@ -144,6 +145,7 @@ class Study:
     films: tuple[FilmSpec, ...] = ()
     mathematics: tuple[tuple[str, str], ...] = ()
     would_change: str = ""
+    question: str = ""
     surprise: Callable[[Verdict], str] | None = None
     source: str = ""
     packages: tuple[str, ...] = ()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -63,12 +65,30 @@ class Verdict:
         findings: what it rests on, in the order in which it is shown.
         few_seeds: True where the plan is too small to decide, which is not the same as a claim that holds in
             part.
+        short: the answer in at most some 25 words, for tables; empty where the first sentence will do.
+        chosen: the finding that stands for all of them in tables, where the judge has named one.
     """
 
     label: Label
     sentence: str
     findings: tuple[Finding, ...]
     few_seeds: bool = False
+    short: str = ""
+    chosen: Finding | None = None
+
+    @property
+    def brief(self) -> str:
+        """The answer as tables show it."""
+        return self.short or first_sentence(self.sentence)
+
+    @property
+    def main(self) -> Finding | None:
+        """The finding that stands for all: the chosen one, or the first of the commonest outcome."""
+        decisive = [f for f in self.findings if f.decisive]
+        if self.chosen is not None or not decisive:
+            return self.chosen
+        commonest = Counter(f.outcome for f in decisive).most_common(1)[0][0]
+        return next(f for f in decisive if f.outcome is commonest)
 
     @property
     def holds_in(self) -> tuple[str, ...]:
@@ -79,6 +99,15 @@ class Verdict:
     def fails_in(self) -> tuple[str, ...]:
         """The regimes in which it does not."""
         return tuple(f.regime for f in self.findings if f.decisive and f.outcome is Outcome.FAILS)
+
+
+def first_sentence(text: str) -> str:
+    """What stands before the first full stop that a capital follows, outside of brackets."""
+    for stop in re.finditer(r"(?<=\.)\s+(?=[A-Z])", text):
+        before = text[: stop.start()]
+        if before.count("(") == before.count(")"):
+            return before
+    return text
 
 
 def finding(
@@ -119,12 +148,23 @@ def finding(
     return Finding(regime, effect, low, high, threshold, replicas, outcome, text, unit, decisive)
 
 
-def verdict(findings: Sequence[Finding], sentence: str, *, least_replicas: int = 10) -> Verdict:
+def verdict(
+    findings: Sequence[Finding],
+    sentence: str,
+    *,
+    least_replicas: int = 10,
+    short: str = "",
+    main: Finding | None = None,
+) -> Verdict:
     """The verdict that follows from the decisive findings.
 
     All hold: supported. All fail: refuted. Some hold and some fail: conditional on the regimes. Otherwise (an
     undecided finding and no split between regimes) inconclusive. With fewer than `least_replicas` replicas
     behind any decisive finding, the verdict is inconclusive for want of seeds, and says so.
+
+    Args:
+        short: the sentence for tables, computed from the findings too.
+        main: the finding that stands for all in tables, if not the first of the commonest outcome.
 
     Raises:
         ValueError: without a decisive finding.
@@ -145,5 +185,6 @@ def verdict(findings: Sequence[Finding], sentence: str, *, least_replicas: int =
     else:
         label = Label.INCONCLUSIVE
     if few:
-        sentence = f"Too few seeds to decide. So far: {sentence}"
-    return Verdict(label, sentence, tuple(findings), few)
+        so_far = "Too few seeds to decide. So far: "
+        sentence, short = so_far + sentence, so_far + (short or first_sentence(sentence))
+    return Verdict(label, sentence, tuple(findings), few, short, main)

@@ -210,6 +210,7 @@ def tables(results: Results) -> tuple[Table, ...]:
 STUDY = Study(
     id="adamw",
     title="Decay, coupled and decoupled",
+    question="Should weight decay go into the loss, or straight into the weights?",
     claim=(
         "In Adam an L2 penalty passes through the adaptive scaling, which couples the regularization to the "
         "step size in an undesirable way; AdamW decouples it, decays also parameters that get no gradient, "

@@ -159,6 +159,7 @@ def tables(results: Results) -> tuple[Table, ...]:
 STUDY = Study(
     id="amsgrad",
     title="AMSGrad",
+    question="Adam forgets: does never shrinking its denominator, as AMSGrad does, make it safer?",
     claim=(
         "After a spike followed by small gradients Adam forgets the spike, its denominator shrinks and its "
         "steps grow, which can make it unstable or divergent. AMSGrad divides by the largest second moment "

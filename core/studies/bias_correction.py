@@ -216,6 +216,7 @@ def _rms_interval(errors: Array) -> stats.Interval:
 STUDY = Study(
     id="bias-correction",
     title="Bias correction",
+    question="Is it worth correcting the averages for having started at zero?",
     claim=(
         "m and v start at zero and need a few steps to catch up; dividing by 1 - beta^t gives them the boost "
         "that is missing while t is small, and vanishes once it is no longer needed."

@@ -251,6 +251,7 @@ def tables(results: Results) -> tuple[Table, ...]:
 STUDY = Study(
     id="canyon",
     title="A narrow canyon",
+    question="My loss has a steep and a flat direction: does Adam get down faster?",
     claim=(
         "In a valley a hundred times steeper across than along, gradient descent must crawl or bounce; "
         "momentum does better; Adam, which scales each direction by its own second moment, goes to the "

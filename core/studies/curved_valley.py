@@ -211,6 +211,7 @@ def tables(results: Results) -> tuple[Table, ...]:
 STUDY = Study(
     id="curved-valley",
     title="Curved valleys",
+    question="In a valley that bends, does Adam follow it better than gradient descent?",
     claim=(
         "On difficult non-convex landscapes Adam follows curved valleys with an efficiency that gradient "
         "descent can only dream of."

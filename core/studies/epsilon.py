@@ -295,6 +295,7 @@ def tables(results: Results) -> tuple[Table, ...]:
 STUDY = Study(
     id="epsilon",
     title="Epsilon",
+    question="What does the small number in the denominator protect against, and which one should I take?",
     claim=(
         "eps puts a floor under the denominator. Without it, tiny gradients would make the effective rate "
         "explode into gigantic steps; with it, steps stay bounded and vanish gracefully; in low precision, "

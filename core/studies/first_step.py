@@ -226,6 +226,7 @@ def tables(results: Results) -> tuple[Table, ...]:
 STUDY = Study(
     id="first-step",
     title="The first step",
+    question="How long is the first step of Adam?",
     claim=(
         "Thanks to bias correction, Adam's first step has a fixed size in every direction, the learning "
         "rate, completely independent of how large the gradient is there."

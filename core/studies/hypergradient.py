@@ -203,6 +203,7 @@ def experiments(plan: Plan) -> tuple[Experiment, ...]:
 STUDY = Study(
     id=NAME,
     title="Descent on the hyperparameters",
+    question="Can the learning rate and the memories be found by gradient descent too?",
     claim=(
         "A whole training is one differentiable function, so that gradient descent can find the "
         "optimizer's own learning rate and memory decay rates."

@@ -40,6 +40,7 @@ _FULL = {
 STUDY = Study(
     id=STUDY_ID,
     title="Meta-gradients through the optimizer's memory",
+    question="When a start is learned, must gradients pass through the memory of Adam?",
     claim=(
         "Meta-learning adapts in an inner loop, often by an optimizer such as Adam, and improves the start "
         "of that adaptation in an outer one. When the inner optimizer is stateful, its memories m and v "

@@ -190,6 +190,7 @@ def tables(results: Results) -> tuple[Table, ...]:
 STUDY = Study(
     id="memory",
     title="Memory",
+    question="How far back do beta1 and beta2 remember, and how long can a step become?",
     claim=(
         "beta1 and beta2 set how long Adam remembers: with beta2 = 0 its scaling has no memory at all and "
         "looks at the current gradient only; near 1 the memory is long, and this history is what keeps the "

@@ -264,6 +264,7 @@ def tables(results: Results) -> tuple[Table, ...]:
 STUDY = Study(
     id="rare-spike",
     title="A rare spike",
+    question="One huge gradient comes along: for how long does it slow Adam down?",
     claim=(
         "One rare, massive gradient inflates a feature's second moment; because beta2 is close to 1 this "
         "memory fades slowly, and the feature's steps are suppressed for a long time, so that features with "

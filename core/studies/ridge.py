@@ -251,6 +251,7 @@ def tables(results: Results) -> tuple[Table, ...]:
 STUDY = Study(
     id="ridge",
     title="The bottom of a smooth bowl",
+    question="My loss is a smooth bowl: does Adam get to the bottom, and stay there?",
     claim=(
         "Ridge regression is a smooth convex bowl with one minimum, and Adam goes there with remarkable "
         "efficiency and reliability."

@@ -195,6 +195,7 @@ def tables(results: Results) -> tuple[Table, ...]:
 STUDY = Study(
     id="schedule",
     title="A budget for the step",
+    question="Does Adam still need a schedule for its learning rate?",
     claim=(
         "A schedule such as cosine decay works in harmony with Adam: the schedule sets a global budget for "
         "the step size, and Adam adjusts each parameter within it."

@@ -266,6 +266,7 @@ def tables(results: Results) -> tuple[Table, ...]:
 STUDY = Study(
     id="standardize",
     title="Millimetres and kilometres",
+    question="My features have different units: does Adam save me from standardizing them?",
     claim=(
         "Adam does not make standardizing obsolete: its moment estimates and its small constant are not "
         "perfectly scale-invariant, so it still converges faster and more reliably on features that share a "

@@ -59,6 +59,7 @@ def experiments(plan: Plan) -> tuple[Experiment, ...]:
 STUDY = Study(
     id=STUDY_ID,
     title="Caution by division",
+    question="Does dividing by the second moment make a portfolio more cautious?",
     claim=(
         "Dividing each asset's step by the root of its second moment is risk management without being asked "
         "for: volatile assets move less, so that the portfolio comes out more cautious."

@@ -77,6 +77,7 @@ def experiments(plan: Plan) -> tuple[Experiment, ...]:
 STUDY = Study(
     id=STUDY_ID,
     title="The way to the efficient portfolio",
+    question="Does Adam find the best portfolio that the same days allow?",
     claim=(
         "Adam, fed with the gradient of mean-variance utility on sampled days, takes a portfolio to its "
         "optimum, however the weights are kept positive with sum one."

@@ -44,6 +44,7 @@ def experiments(plan: Plan) -> tuple[Experiment, ...]:
 STUDY = Study(
     id=STUDY_ID,
     title="Days not seen",
+    question="Do portfolios found by Adam do better on new days than equal shares?",
     claim=(
         "An optimizer that manages risk by itself finds better portfolios: Adam's mean-variance portfolios "
         "do better on days they have not seen than splitting money evenly."

@@ -192,6 +192,7 @@ def _explained(problem: MeanVariance, root: Array, params: Array) -> tuple[str, 
 STUDY = Study(
     id=STUDY_ID,
     title="The second moment as risk",
+    question="Does the second moment measure how risky each asset is?",
     claim=(
         "When a portfolio is optimized, an asset's expected return is the signal in its gradient and its "
         "volatility is the gradient's fluctuation; so Adam's second moment is a direct measure, taken from "

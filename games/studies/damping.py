@@ -34,6 +34,7 @@ def experiments(plan: Plan) -> tuple[Experiment, ...]:
 STUDY = Study(
     id="damping",
     title="Does Adam dampen the oscillation?",
+    question="Two players pull against each other: does Adam calm the oscillation?",
     claim=(
         "Where two players pull against each other, simultaneous gradient descent-ascent oscillates; Adam's "
         "momentum and its individual learning rates dampen the oscillation and handle the game better."

@@ -105,6 +105,7 @@ def experiments(plan: Plan) -> tuple[Experiment, ...]:
 STUDY = Study(
     id="equilibrium",
     title="Equilibria of matrix games",
+    question="Does Adam come nearer to the equilibrium of a game than gradient descent?",
     claim=(
         "In a two-player game gradient descent-ascent moves around the equilibrium; Adam handles the game "
         "better and comes nearer to it."

@@ -133,6 +133,7 @@ def experiments(plan: Plan) -> tuple[Experiment, ...]:
 STUDY = Study(
     id="gan",
     title="A small GAN on the ring of eight Gaussians",
+    question="Does Adam keep a small GAN from losing what it has learned to draw?",
     claim=(
         "Training a generative adversarial network is a game of two players, in which simultaneous "
         "gradient descent-ascent oscillates; Adam's momentum and individual learning rates handle the game "

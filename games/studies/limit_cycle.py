@@ -167,6 +167,7 @@ def experiments(plan: Plan) -> tuple[Experiment, ...]:
 STUDY = Study(
     id="limit-cycle",
     title="Where Adam ends on xy",
+    question="When Adam plays the simplest game for ever, where does it end?",
     claim=(
         "In the long run Adam on the game xy neither converges nor diverges. It settles on a cycle around "
         "the equilibrium, of radius lr sqrt(8c / (k (1 - k c))) with k = 1 - beta2 and c = 1 + 2 x the mean "

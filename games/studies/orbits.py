@@ -121,6 +121,7 @@ def experiments(plan: Plan) -> tuple[Experiment, ...]:
 STUDY = Study(
     id="orbits",
     title="Orbits of the game xy",
+    question="Does gradient descent go round in circles in the simplest game?",
     claim=(
         "Where two players pull against each other, gradient descent-ascent moves around the solution and "
         "never reaches it: on xy simultaneous play leaves by sqrt(1 + lr^2) a step, alternating play stays "

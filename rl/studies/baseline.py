@@ -56,6 +56,7 @@ def experiments(plan: Plan) -> tuple[Experiment, ...]:
 STUDY = Study(
     id=ID,
     title="Does a baseline take Adam's place?",
+    question="If Adam calms noisy policy gradients, do I still need a baseline?",
     claim=(
         "Policy gradients are noisy and the usual cure is a baseline; Adam provides a form of implicit "
         "variance reduction. So where a baseline, or a larger batch, has already taken out the noise, Adam "

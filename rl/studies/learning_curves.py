@@ -48,6 +48,7 @@ def experiments(plan: Plan) -> tuple[Experiment, ...]:
 STUDY = Study(
     id=ID,
     title="Learning from noisy policy gradients",
+    question="Does an agent learn better with Adam than with plain gradient descent?",
     claim=(
         "Policy gradients are notoriously noisy; Adam's scaling gives more cautious and more stable steps, "
         "so an agent that learns by Adam learns better than one that learns by plain gradient descent."

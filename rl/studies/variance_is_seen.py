@@ -57,6 +57,7 @@ def experiments(plan: Plan) -> tuple[Experiment, ...]:
 STUDY = Study(
     id=ID,
     title="Is v-hat the noise of the policy gradient?",
+    question="Does the second moment tell which parts of a policy gradient are noisy?",
     claim=(
         "Policy gradients are noisy, and Adam's second moment grows with the noise: it is larger for "
         "coordinates whose gradient has a high variance, so that Adam sees, coordinate by coordinate, how "

@@ -94,6 +94,7 @@ def experiments(plan: Plan) -> tuple[Experiment, ...]:
 STUDY = Study(
     id=ID,
     title="Variance reduction, or a matter of scale?",
+    question="Does Adam learn better because it takes noise out of its steps?",
     claim=(
         "Dividing by the root of the second moment makes the update smaller where the policy gradient is "
         "noisy; so Adam's updates have less variance, an implicit variance reduction, and that is why Adam "

@@ -172,6 +172,7 @@ def tables(results: Results) -> tuple[Table, ...]:
 STUDY = Study(
     id="synthetic",
     title=f"A synthetic canyon with {EVIL}",
+    question=f"Does Adam go the direct way, and what of {EVIL}?",
     claim="In a valley much steeper across than along, Adam goes the direct way.\n\nAnd a second paragraph.",
     setup="Made-up curves. Nothing was trained.",
     criterion="Adam needs fewer steps than gradient descent in every regime: the ratio lies below 1.",

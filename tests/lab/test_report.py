@@ -23,12 +23,12 @@ from core.lab.report import Entry, Provenance, Stored, build_report, idea
 from core.lab.report.bar import WIDTH, bar_of
 from core.lab.report.formulas import formula
 from core.lab.report.generic import generic_figures
-from core.lab.report.pages import Drawn, doubt_of, first_sentence, groups_of, paragraphs, parts_of
+from core.lab.report.pages import Drawn, doubt_of, groups_of, paragraphs, parts_of
 from core.lab.report.sources import sources_of
 from core.lab.report.surprises import surprises_of
 from core.lab.runner import job_of, run_jobs
 from core.lab.store import Store, StoredShard
-from core.lab.verdict import Label, Verdict, finding, verdict
+from core.lab.verdict import Label, Verdict, finding, first_sentence, verdict
 from tests.lab import bowls
 from tests.lab import synthetic_study as synthetic
 
@@ -156,6 +156,7 @@ def test_a_study_page_has_all_its_parts(report: Path) -> None:
         "tests.lab.synthetic_study",
         "tests/lab/synthetic_study.py:",
         entry.study.would_change,
+        entry.study.question,
         "The verdict rests on 5 findings",
     ):
         assert text in page.text
@@ -293,6 +294,14 @@ def test_every_study_has_its_mathematics(name: str) -> None:
         assert formula(latex)
         assert words.endswith(".")
     assert study.would_change.endswith(".")
+
+
+@pytest.mark.parametrize("name", sorted(studies()))
+def test_every_study_asks_one_plain_question(name: str) -> None:
+    question = studies()[name].study.question
+    assert question.count("?") == 1
+    assert question.endswith("?")
+    assert 5 <= len(question.split()) <= 20
 
 
 @given(st.floats(0.01, 100.0), st.sampled_from(idea.BETA2), st.integers(1, 50))

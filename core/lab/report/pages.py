@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -111,8 +110,8 @@ def line_of(entry: Entry, thumbnail: Drawn | None = None) -> Line:
         entry=entry,
         page=f"studies/{page_name(entry)}",
         pill=pill_of(verdict),
-        sentence=first_sentence(verdict.sentence) if verdict else "",
-        main=judged(decisive[0]) if decisive else None,
+        sentence=verdict.brief if verdict else "",
+        main=judged(verdict.main) if verdict and verdict.main else None,
         holds=_regimes(decisive, Outcome.HOLDS),
         fails=_regimes(decisive, Outcome.FAILS),
         unclear=_regimes(decisive, Outcome.UNCLEAR),
@@ -232,15 +231,6 @@ def _margin(f: Finding) -> float | None:
         return None
     outside = max(f.low / 2 - f.threshold / 2, f.threshold / 2 - f.high / 2, 0.0)
     return outside / width
-
-
-def first_sentence(text: str) -> str:
-    """What stands before the first full stop that a capital follows, outside of brackets."""
-    for stop in re.finditer(r"(?<=\.)\s+(?=[A-Z])", text):
-        before = text[: stop.start()]
-        if before.count("(") == before.count(")"):
-            return before
-    return text
 
 
 def paragraphs(text: str) -> list[str]:

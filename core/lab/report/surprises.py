@@ -1,4 +1,4 @@
-"""What surprised us: written from the verdicts, those first that say most against their claim."""
+"""What surprised us: what was claimed and what was found, those first that say most against their claim."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from core.lab.report.entry import Entry
-from core.lab.report.pages import Pill, first_sentence, page_name, pill_of
-from core.lab.verdict import Label, Outcome, Verdict
+from core.lab.report.pages import Pill, page_name, pill_of
+from core.lab.verdict import Label, Outcome, Verdict, first_sentence
 
-MOST = 8
-_ORDER = (Label.REFUTED, Label.CONDITIONAL)
+MOST = 10
+_ORDER = (Label.REFUTED, Label.CONDITIONAL, Label.INCONCLUSIVE)
 
 
 @dataclass(frozen=True)
@@ -21,14 +21,29 @@ class Surprise:
     page: str
     pill: Pill
     sentence: str
+    claim: str
 
 
 def surprises_of(entries: Sequence[Entry]) -> tuple[Surprise, ...]:
-    """Refuted claims, then conditional ones, each by the share of its criterion that fails."""
+    """Claims of which something failed: those first whose study says itself what surprised, then refuted,
+    conditional and inconclusive ones, each by the share of its criterion that fails."""
     judged = [(e, e.verdict) for e in entries if e.verdict is not None and e.verdict.label in _ORDER]
-    judged.sort(key=lambda pair: (_ORDER.index(pair[1].label), -_share_failing(pair[1])))
+    judged = [(e, found) for e, found in judged if _share_failing(found) > 0 and not found.few_seeds]
+    judged.sort(
+        key=lambda pair: (
+            pair[0].study.surprise is None,
+            _ORDER.index(pair[1].label),
+            -_share_failing(pair[1]),
+        )
+    )
     return tuple(
-        Surprise(entry.study.title, f"studies/{page_name(entry)}", pill_of(found), _sentence(entry, found))
+        Surprise(
+            entry.study.title,
+            f"studies/{page_name(entry)}",
+            pill_of(found),
+            _sentence(entry, found),
+            first_sentence(entry.study.claim),
+        )
         for entry, found in judged[:MOST]
     )
 
@@ -39,7 +54,7 @@ def _share_failing(found: Verdict) -> float:
 
 
 def _sentence(entry: Entry, found: Verdict) -> str:
-    """The study's own line, or the first sentence of its verdict."""
+    """The study's own line, or its verdict in short."""
     if entry.study.surprise is not None:
         return entry.study.surprise(found)
-    return first_sentence(found.sentence)
+    return found.brief

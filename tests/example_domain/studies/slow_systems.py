@@ -84,6 +84,7 @@ def tables(results: Results) -> tuple[Table, ...]:
 STUDY = Study(
     id="system-identification",
     title="Slow systems",
+    question="Is Adam faster at finding a system that forgets slowly?",
     claim="Adam identifies a system from its record better than gradient descent does, in as many batches.",
     setup=(
         "Four coefficients of a linear system from 400 moments of input and output, ten moments a batch. A "

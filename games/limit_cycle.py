@@ -1,41 +1,13 @@
 """The limit cycle of Adam on the game xy: its radius, what damps, what drives, by averaging over a turn.
 
-The field of xy at z = (x, y) = r (cos p, sin p) is (y, -x): player x sees y, player y sees -x. Lengths are in
-units of the learning rate, k is the memory's rate 1 - beta2, and steps are taken as small against a turn.
+docs/limit-cycle.md holds the derivation, whose section is named at each formula below. Lengths are in units
+of the learning rate; k = 1 - beta2; c = 1 + 2 t is the drive, with t the gradient's mean age in steps; w is
+the angle of a step. Log r moves by
 
-1. *Turning.* Over a turn both second moments are near V, the average of r^2 / 2, plus the noise's variance.
-   A step displaces by r / sqrt(V), at right angles to the radius: the phase moves by w = 1 / sqrt(V) a step.
-2. *What drives.* A step is straight: a tangent of length w r takes log r up by w^2 / 2. And Adam steps along
-   an average of past gradients. If their mean age is t steps, the step points t w of an angle backwards,
-   which is outwards, and log r goes up by t w^2. Both together: c w^2 / 2 with the *drive* c = 1 + 2 t.
-3. *What damps.* y^2 = (r^2 / 2)(1 - cos 2p) swings twice a turn, and so does the second moment of player x,
-   smoothed: the swing S e^(2ip) in r^2 / 2 (1 - e^(2ip)) obeys S' = k (r^2 / 2 - S) - 2iw S, hence settles at
-   S = (r^2 / 2) k / (k + 2iw). The real part makes the step shorter where y is large and does no work on
-   average. The imaginary part is a lag: the player whose gradient has just shrunk still divides by too much,
-   the one whose gradient has grown by too little, and that one steps inwards. As the root halves the swing,
-   log r changes by (w / 4) Im(S / V) = -(w^2 / 2) (r^2 / 2V) k / (k^2 + 4w^2).
-4. *Balance.* Without noise and eps V = r^2 / 2, and c = k / (k^2 + 4w^2), so that
+    (w^2 / 2) (c - (r^2 / 2V) k / (k^2 + 4w^2))    a step, with V the mean of both second moments.
 
-       w^2 = (k / c - k^2) / 4,        r = lr sqrt(8 c / (k (1 - k c))).
-
-   Inside, w is larger and the path goes out; outside, the path comes in. For k c >= 1 the damping is too weak
-   at every radius and the path leaves; for c <= 0 nothing drives, and it falls in until a step is no longer
-   small against a turn.
-5. *Approach.* With q = r^2 / 2, log r moves by F = (w^2 / 2)(c - (q / V) k / (k^2 + 4w^2)) and V by
-   k (q - V). Linearised at the cycle, with g = 1 - k c, the rates s solve
-   s^2 + (1 + g / 4) k s + g^2 k^2 / 4 = 0; the slower one is k / 4 for small
-   k c: 4 / (1 - beta2) steps for a factor of e.
-6. *The constant eps* makes a step w r with w = 1 / (sqrt(V) + eps), and scales the swing of the denominator
-   by sqrt(V) / (sqrt(V) + eps) = 1 - eps w: then 4w^2 + (k / c) eps w + k^2 - k / c = 0.
-7. *Additive noise* of variance s^2 a coordinate adds s^2 to V and lets z diffuse by w^2 s^2 a step. Then
-   dq = (2 q F + w^2 s^2) dt + sqrt(2 q) w s dB, with the stationary density
-
-       p(q) ~ (q + s^2) exp([c q - q / k + (b / k^3) log(1 + k^2 q / b)] / s^2),    b = k^2 s^2 + 4.
-
-   For s -> infinity (that is, lr -> 0) the radius is of the order k^(1/4) s and no longer depends on lr.
-
-The age t says what momentum and the play scheme do, all in one number (`gradient_age`). The lowest order in
-k c and w is kept: the radius is off by about k c / 2 of itself.
+The lowest order in k c and w is kept: the radius is off by about k c / 2 of itself. It has a cycle for
+0 < c < 1 / k; above, nothing that it knows holds the path, below, the path falls in.
 """
 
 from __future__ import annotations
@@ -58,7 +30,8 @@ from core.optim.play import (
 
 
 def gradient_age(beta1: float, play: PlayScheme | None = None) -> float:
-    """Mean age, in steps, of the gradients that a step goes along; negative if they are from points ahead.
+    """Mean age, in steps, of the gradients that a step goes along; negative if they are from points ahead
+    (section 2).
 
     The first moment weighs a gradient of j steps ago by (1 - beta1) beta1^j: beta1 / (1 - beta1) on average.
     Alternating play shows one of two players the other's next point: half a step less. Optimism of strength s
@@ -112,7 +85,7 @@ class LimitCycle:
         return 0.0 < self.drive < 1.0 / self.memory
 
     def radius(self, eps: float = 0.0) -> float:
-        """Radius of the cycle on the exact field; NaN where there is none.
+        """Radius of the cycle on the exact field; NaN where there is none (sections 4 and 6).
 
         Args:
             eps: of Adam's denominator, in units of the learning rate.
@@ -126,7 +99,7 @@ class LimitCycle:
 
     def mean_radius(self, noise: float) -> float:
         """Stationary mean of the radius under additive noise, also where the cycle has collapsed for want of
-        drive; NaN where there is no stationary law.
+        drive; NaN where there is no stationary law (section 7).
 
         Args:
             noise: standard deviation of each coordinate of the field, in units of lr; positive.
@@ -150,7 +123,7 @@ class LimitCycle:
 
     @property
     def approach(self) -> float:
-        """Rate a step at which a small distance from the cycle shrinks (the slower of two)."""
+        """Rate a step at which a small distance from the cycle shrinks (the slower of two; section 5)."""
         g = 1.0 - self.drive * self.memory
         half = 1.0 + g / 4.0
         return self.memory * (half - math.sqrt(half * half - g * g)) / 2.0

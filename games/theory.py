@@ -21,7 +21,6 @@ from games.bilinear import BilinearGame
 from games.disk import draw_disk, eigenvalue_paths
 from games.rates import KNOWN
 from games.spectrum import (
-    Best,
     Point,
     best_rate,
     has_theory,
@@ -71,14 +70,13 @@ def theory_table(game: BilinearGame, lr: float) -> Table:
     rows = []
     for name, known in KNOWN.items():
         predicted = float(predicted_rates(point_of(game), known.variant, [lr])[0])
-        best = best_rate(point_of(game), known.variant, high=HIGHEST)
         rows.append(
             (
                 name,
                 number(known.factor(lr, singular, game.regularization), 7),
                 number(predicted, 7),
                 number(observed(game, known.variant, lr), 7),
-                _said(best),
+                best_text(point_of(game), known.variant),
                 known.source,
             )
         )
@@ -92,11 +90,10 @@ def factor_rows(point: Point, variant: Variant, lr: float, paths: Array | None) 
     said = "factor a step, by linear theory"
     if not has_theory(variant):
         return [(said, "none: the rule is not smooth at the equilibrium")]
-    best = best_rate(point, variant, high=HIGHEST)
     rows = [(said, number(float(predicted_rates(point, variant, [lr])[0]), 8))]
     if paths is not None:
         rows += _observed_row(paths - point.at.cpu().numpy(), variant.scheme.period)
-    return [*rows, ("best lr by linear theory", _said(best))]
+    return [*rows, ("best lr by linear theory", best_text(point, variant))]
 
 
 def _observed_row(paths: Array, period: int) -> list[tuple[str, str]]:
@@ -108,7 +105,9 @@ def _observed_row(paths: Array, period: int) -> list[tuple[str, str]]:
     return [("factor a step, observed", number(observed_rate(paths, 3, period), 8))]
 
 
-def _said(best: Best) -> str:
+def best_text(point: Point, variant: Variant) -> str:
+    """The best rate by linear theory and its factor a round, in words."""
+    best = best_rate(point, variant, high=HIGHEST)
     if best.factor >= _INSIDE:
         return "none converges"
     least = "at least " if best.lr >= HIGHEST else ""

@@ -10,7 +10,15 @@ from core.lab.study import Results
 from games.studies.method_map import FLOOR, method_map
 from games.studies.swing_sweep import swing
 
-SHOWN = ("GDA", "Adam", "Adam, beta1 = 0", "RMSProp", "Adam, shared v", "Sign descent", "Optimistic GDA")
+SHOWN = (
+    "GDA",
+    "Adam",
+    "Adam, beta1 = 0",
+    "RMSProp",
+    "Adam, beta1 = 0, shared v",
+    "Sign descent",
+    "Optimistic GDA",
+)
 
 
 def draw_map(results: Results) -> Figure:
@@ -19,7 +27,7 @@ def draw_map(results: Results) -> Figure:
     values = np.array(
         [[stats.centre(np.maximum(sweep.values(r, v), FLOOR)) for r in sweep.regimes] for v in sweep.variants]
     )
-    figure, (axes,) = figures.new_figure(width=9.6, height=10.0)
+    figure, (axes,) = figures.new_figure(width=11.0, height=13.5)
     method_map(axes, values, sweep.variants, sweep.regimes)
     return figure
 

@@ -28,12 +28,14 @@ from games.studies.limit_cycle_figures import (
     draw_time,
 )
 from games.studies.limit_cycle_films import film_cycle
+from games.studies.limit_cycle_formulas import FORMULAS
 from games.studies.limit_cycle_settings import (
     PARTS,
     PORTRAITS,
     SCHEMES,
     SIDES,
     TIMES,
+    beyond_cells,
     disturbed_cells,
     law_cells,
     predicted,
@@ -158,6 +160,7 @@ def experiments(plan: Plan) -> tuple[Experiment, ...]:
         settled("schemes", scheme_cells(plan)),
         settled("strengths", strength_cells(plan)),
         settled("disturbed", disturbed_cells(plan)),
+        settled("beyond", beyond_cells(plan)),
         Measurement("parts", "limit-cycle", measure_parts, parts, seeds, cost=plan.sizes["parts_steps"]),
         Measurement("time", "limit-cycle", measure_parts, times, seeds, cost=plan.sizes["time_steps"]),
         Measurement("portrait", "limit-cycle", measure_portrait, portraits, 2, cost=1000.0),
@@ -169,9 +172,10 @@ STUDY = Study(
     title="Where Adam ends on xy",
     question="When Adam plays the simplest game for ever, where does it end?",
     claim=(
-        "In the long run Adam on the game xy neither converges nor diverges. It settles on a cycle around "
-        "the equilibrium, of radius lr sqrt(8c / (k (1 - k c))) with k = 1 - beta2 and c = 1 + 2 x the mean "
-        "age, in steps, of the gradients that a step goes along; where c <= 0 the cycle collapses."
+        "In the long run Adam on the game xy, with a small learning rate, the exact field and 0 < k c << 1, "
+        "neither converges nor diverges. It settles on a cycle around the equilibrium, of radius lr sqrt(8c "
+        "/ (k (1 - k c))) with k = 1 - beta2 and c = 1 + 2 x the mean age, in steps, of the gradients that a "
+        "step goes along; where c <= 0 the cycle collapses. From k c = 1 on the law itself has none."
     ),
     setup=(
         "Adam on xy from half and from twice the predicted radius, in keyed directions, float64, long "
@@ -180,15 +184,12 @@ STUDY = Study(
         "find the law; alternating play, optimism, extragradient (its state copied or shared) and "
         "extrapolation from the past; optimism of growing strength; noise and eps. Beside this, Adam with "
         "one part taken away at a time, from 60 and 240 learning rates away.\n\n"
-        "The law in short (in full, with eps, noise and the approach: the text of games/limit_cycle.py). "
-        "Count lengths in learning rates, and let k = 1 - beta2. On a path of radius r both second moments "
-        "average r^2 / 2, so that a step turns by w = sqrt(2) / r. Driving: a step is straight, and it goes "
-        "along gradients whose mean age is t steps, which point outwards; together they raise log r by "
-        "c w^2 / 2 a step, with c = 1 + 2 t. Damping: a player's second moment swings twice a turn and lags "
-        "behind its gradient; so the player whose gradient has grown divides by too little, and that one "
-        "steps inwards; log r falls by (w^2 / 2) k / (k^2 + 4 w^2) a step. Both balance where w^2 = "
-        "(k / c - k^2) / 4, which is r = sqrt(8 c / (k (1 - k c))) learning rates. Inside, w is larger and "
-        "the damping weaker; outside, it is stronger: the cycle attracts."
+        "The law in short (in full, with eps, noise and the approach: docs/limit-cycle.md). Count lengths in "
+        "learning rates, and let k = 1 - beta2. Driving: a step is straight, and it goes along gradients "
+        "whose mean age is t steps, which point outwards. Damping: a player's second moment swings twice a "
+        "turn and lags behind its gradient; so the player whose gradient has grown divides by too little, "
+        "and that one steps inwards. Inside the balance the damping is weaker; outside, it is stronger: the "
+        "cycle attracts."
     ),
     criterion=(
         "The largest deviation of a measured radius from the law, over all settings with k c <= 0.05, is "
@@ -196,18 +197,10 @@ STUDY = Study(
         "play schemes, and for optimism below its threshold, each from inside and from outside. Where c <= "
         "0 the radius that is left is below 10 learning rates: for play schemes and for optimism above its "
         "threshold. Supported if all eight hold, refuted if all fail, conditional otherwise. Beside it: "
-        "deviations at larger k c, with eps and with noise (10%), and which parts of Adam damp, that is, "
-        "bring the path in from 240 learning rates."
+        "deviations at larger k c, with eps and with noise (10%); whether the path leaves at k c >= 1, where "
+        "the law has no cycle; and which parts of Adam damp, that is, bring the path in from 240 learning rates."
     ),
-    mathematics=(
-        (
-            r"r = \eta\,\sqrt{\frac{8c}{k\,(1 - k c)}}, \qquad k = 1 - \beta_2, \quad c = 1 + "
-            r"2a",
-            "The law under test: the radius on which Adam ends, in learning rates η. k is the inverse "
-            "of its memory, a the mean age, in steps, of the gradients that a step goes along: β₁ / "
-            "(1 − β₁) for momentum, less for optimism.",
-        ),
-    ),
+    mathematics=FORMULAS,
     would_change=(
         "A setting with small k c whose radius leaves the law by more than five per cent, from inside "
         "or from outside; or a way to take Adam's second moment apart that keeps the cycle, which "
@@ -262,7 +255,7 @@ STUDY = Study(
             "Paths in the plane of the two players, in learning rates, over the field that moves them; open "
             "circles: starts, inside and outside. Adam without momentum is drawn to the cycle that the law "
             "gives (dashed). Alternating play takes the drive away, and the path falls in. One second moment "
-            "for both players takes the damping away, and the path leaves.",
+            "for both players, else the same, takes the damping away, and the path leaves.",
             "Three panels of two paths each over arrows that turn about the origin: both paths end on a "
             "dashed circle; both fall into the middle; both spiral out.",
             draw_portrait,
@@ -296,8 +289,8 @@ STUDY = Study(
         FigureSpec(
             "parts",
             "Adam with a part taken away, from 60 and from 240 learning rates. What comes in from 240 has "
-            "damping: a second moment for each coordinate that can fall. Momentum only makes the cycle "
-            "wider.",
+            "damping: a second moment of each player that swings with its gradient and lags behind it. "
+            "Momentum only makes the cycle wider.",
             "Two panels of radius over steps: Adam and RMSProp variants approach levels, AMSGrad, shared v, "
             "sign and normalised descent grow.",
             draw_parts,
@@ -335,8 +328,16 @@ STUDY = Study(
         ),
         (
             "What damps, then?",
-            "That each coordinate's second moment swings with its own gradient and lags behind. Take away "
-            "the swing (one v for both, a v that cannot fall) or the lag (sign descent), and nothing damps.",
+            "By the derivation, that each player's second moment swings with its own gradient and lags "
+            "behind it. The controls take away the swing (one v for both, a v that cannot fall, the length "
+            "of the field alone) or the lag (sign descent, whose v = g^2 does swing), with momentum and "
+            "without; the verdict says which of them leave.",
+        ),
+        (
+            "Does Adam then never diverge?",
+            "By the law it does from k c = 1 on, which beta1 = 0.9 reaches at beta2 = 0.947: the damping is "
+            "at most 1 / k, and a larger drive wins at every radius. The law keeps the lowest order in k c "
+            "and so does not know where exactly; the verdict says at which k c the path was seen to leave.",
         ),
         (
             "What does momentum do?",

@@ -53,12 +53,28 @@ PARTS: Mapping[str, Variant] = {
         Variant("Adam without bias correction", "adam_uncorrected", MEMORY, note="no bias correction"),
         Variant("RMSProp", "rmsprop", {"alpha": 0.995}, note="no momentum, no bias correction"),
         Variant("AMSGrad", "amsgrad", MEMORY, note="v cannot fall"),
+        Variant("AMSGrad, beta1 = 0", "amsgrad", {**MEMORY, "beta1": 0.0}, note="v cannot fall, no momentum"),
         Variant("Adam, shared v", "adam_shared_v", MEMORY, play=Joint(), note="v does not swing"),
-        Variant("Sign descent", "signsgd", note="no memory in v, no momentum"),
+        Variant(
+            "Adam, beta1 = 0, shared v",
+            "adam_shared_v",
+            {**MEMORY, "beta1": 0.0},
+            play=Joint(),
+            note="v does not swing, no momentum",
+        ),
+        Variant("Sign descent", "signsgd", note="v does not lag, no momentum"),
         Variant("Normalised descent", "normalized_sgd", play=Joint(), note="v does not swing, no momentum"),
         Variant("Adam, beta1 = 0, alternating", "adam", {**MEMORY, "beta1": 0.0}, play=Alternating()),
     )
 }
+LAGGING = (
+    "Adam",
+    "Adam, beta1 = 0",
+    "Adam without bias correction",
+    "RMSProp",
+    "Adam, beta1 = 0, alternating",
+)
+"""Those of the parts in which a second moment of each player swings with its gradient and lags behind it."""
 TIMES: tuple[dict[str, Any], ...] = tuple(
     {"variant": name, "lr": 0.01, "starts": [0.2 * r, 0.5 * r, 2.0 * r, 4.0 * r]}
     for name, r in (
@@ -69,7 +85,7 @@ TIMES: tuple[dict[str, Any], ...] = tuple(
 PORTRAITS: tuple[dict[str, Any], ...] = (
     {"variant": "Adam, beta1 = 0", "lr": 0.01, "starts": [8.0, 120.0]},
     {"variant": "Adam, beta1 = 0, alternating", "lr": 0.01, "starts": [40.0, 120.0]},
-    {"variant": "Adam, shared v", "lr": 0.01, "starts": [40.0, 120.0]},
+    {"variant": "Adam, beta1 = 0, shared v", "lr": 0.01, "starts": [40.0, 120.0]},
 )
 _EXACT = {"eps": 0.0, "noise": 0.0}
 _FRESH = ((0.992, 0.1), (0.997, 0.003), (0.999, 0.01), (0.9995, 0.03))
@@ -82,6 +98,12 @@ _TIMES_MEMORY = 22.0
 def _steps(plan: Plan, beta2: float, memories: float = _TIMES_MEMORY) -> int:
     """The length of a run that should settle, cut in the tiny plan."""
     return min(plan.sizes["most_steps"], round(memories / (1.0 - beta2)))
+
+
+BEYOND = ((0.9, 0.942), (0.95, 0.96), (0.9, 0.9), (0.95, 0.9))
+"""beta1 and beta2 where the law has no cycle: k c of 1.1, 1.6, 1.9 and 3.9."""
+BEYOND_STEPS = (2000, 8000)
+"""What leaves has r^2 grow by a constant a step: four times the steps, twice the radius."""
 
 
 def law_cells(plan: Plan) -> tuple[dict[str, Any], ...]:
@@ -157,6 +179,23 @@ def disturbed_cells(plan: Plan) -> tuple[dict[str, Any], ...]:
             "steps": _steps(plan, 0.99, 60.0 if disturbance["noise"] else 110.0),
         }
         for scheme, beta1, disturbance in cases
+    )
+
+
+def beyond_cells(plan: Plan) -> tuple[dict[str, Any], ...]:
+    """Where the drive is stronger than any damping that the law knows, for two lengths of time."""
+    return tuple(
+        {
+            "scheme": "simultaneous",
+            "beta1": [beta1],
+            "beta2": beta2,
+            "lr": 0.01,
+            **_EXACT,
+            "steps": min(plan.sizes["most_steps"], steps),
+            "length": length,
+        }
+        for beta1, beta2 in BEYOND
+        for length, steps in zip(("short", "long"), BEYOND_STEPS, strict=True)
     )
 
 

@@ -12,12 +12,19 @@ from core.lab.measurement import MeasurementResult
 from core.lab.study import Results, Table
 from core.lab.tables import number, with_interval
 from core.lab.verdict import Finding, Outcome, Verdict, finding, verdict
-from games.studies.limit_cycle_settings import PARTS, SIDES, predicted
+from games.studies.limit_cycle_settings import (
+    LAGGING,
+    PARTS,
+    SIDES,
+    predicted,
+)
 
 LAW_TOLERANCE, DISTURBED_TOLERANCE = 0.05, 0.10
 """Relative deviation of the radius from the one predicted."""
 LOWEST_ORDER = 0.05
 """The law keeps the lowest order in k c; it is judged where that is at most this."""
+LEAVES = 1.5
+BEYOND = "beyond the law"
 COLLAPSED = 10.0
 """Learning rates: a step is no longer small against a turn."""
 
@@ -79,6 +86,27 @@ def _collapses(found: MeasurementResult, regime: str, text: str) -> Finding:
     )
 
 
+def _leaves(found: MeasurementResult) -> list[Finding]:
+    """Setting by setting with k c >= 1: the radius after four times the steps over that before, from the
+    larger start; 2 where r^2 grows steadily, 1 on a cycle."""
+    findings = []
+    outside = list(SIDES).index("outside")
+    for (cell, short), (_, long) in zip(found.where(length="short"), found.where(length="long"), strict=True):
+        law = predicted(cell)
+        findings.append(
+            finding(
+                f"{BEYOND}, k c = {number(law['drive'][0] * law['memory'][0], 2)}",
+                stats.ratio(long["radius"][:, 0, outside], short["radius"][:, 0, outside]),
+                above=LEAVES,
+                replicas=len(long["radius"]),
+                text="Where the law has no cycle the path leaves: radius after four times the steps",
+                unit="x the radius",
+                decisive=False,
+            )
+        )
+    return findings
+
+
 def _noisy(found: MeasurementResult) -> Finding:
     """The mean radius over the law's, both sides and all settings together: a seed's own time average is not
     sharp enough to judge a setting alone.
@@ -124,8 +152,8 @@ def _parts(results: Results) -> list[Finding]:
 
 def judge(results: Results) -> Verdict:
     """The criterion; eps, noise, parts and the law's limits beside it."""
-    law, schemes, strengths, disturbed = (
-        results.measurement(n) for n in ("law", "schemes", "strengths", "disturbed")
+    law, schemes, strengths, disturbed, beyond = (
+        results.measurement(n) for n in ("law", "schemes", "strengths", "disturbed", "beyond")
     )
     decisive = [
         *_follows(law, "Adam", "Adam settles on the cycle"),
@@ -151,6 +179,7 @@ def judge(results: Results) -> Verdict:
             tolerance=DISTURBED_TOLERANCE,
             decisive=False,
         ),
+        *_leaves(beyond),
         _noisy(noisy),
         *_parts(results),
     ]
@@ -161,21 +190,51 @@ def _sentence(decisive: list[Finding], beside: list[Finding]) -> str:
     radii = [f for f in decisive if f.unit == "of the radius"]
     collapses = [f for f in decisive if f not in radii]
     worst = 100.0 * max(f.effect for f in radii)
-    part = {f.regime.removeprefix("parts: "): f.outcome for f in beside if f.regime.startswith("parts: ")}
-    leaves = ", ".join(name for name, outcome in part.items() if outcome is Outcome.FAILS)
     law = "lr sqrt(8c / (k (1 - k c))), k = 1 - beta2, c = 1 + 2 x the mean age of its gradients in steps"
     held = sum(f.outcome is Outcome.HOLDS for f in radii)
     said = (
-        f"On xy Adam neither converges nor diverges but ends on a cycle of radius {law}"
+        f"On exact xy, with k c up to {LOWEST_ORDER:g}, Adam neither converges nor diverges but ends on a "
+        f"cycle of radius {law}"
         if held == len(radii)
         else f"The law of Adam's cycle on xy, {law}, holds in {held} of {len(radii)} settings"
     )
     said += f" (within {worst:.2g}%)"
     if all(f.outcome is Outcome.HOLDS for f in collapses):
         said += "; gradients from half a step ahead on average (c <= 0) make it collapse"
-    if leaves:
-        said += f"; without a second moment that swings with each player, nothing damps (leave: {leaves})"
-    return f"{said}."
+    said += f"; {_beyond(beside)}"
+    return f"{said}; {_damping(beside)}."
+
+
+def _beyond(beside: list[Finding]) -> str:
+    """What happens where the law has no cycle, from k c = 1 on."""
+    found = [f for f in beside if f.regime.startswith(BEYOND)]
+
+    def sizes(outcome: Outcome) -> str:
+        return ", ".join(f.regime.rpartition(" ")[2] for f in found if f.outcome is outcome)
+
+    parts = (
+        ("leaves", sizes(Outcome.HOLDS)),
+        ("stays", sizes(Outcome.FAILS)),
+        ("is open", sizes(Outcome.UNCLEAR)),
+    )
+    said = ", ".join(f"{what} at {at}" for what, at in parts if at)
+    return f"from k c = 1 on the law has no cycle, and the path {said}"
+
+
+def _damping(beside: list[Finding]) -> str:
+    """Whether what damps is what the derivation says, or else who comes in and who leaves."""
+    part = {f.regime.removeprefix("parts: "): f.outcome for f in beside if f.regime.startswith("parts: ")}
+    into, away = ([n for n, o in part.items() if o is asked] for asked in (Outcome.HOLDS, Outcome.FAILS))
+    listed = "; ".join(f"{name}: {PARTS[name].note}" for name in away)
+    if set(into) == set(LAGGING) and len(into) + len(away) == len(part):
+        return (
+            f"all {len(into)} methods with a second moment of each player that swings with its gradient and "
+            f"lags behind it damp, all {len(away)} others leave ({listed})"
+        )
+    return (
+        f"from far outside {', '.join(into) or 'no method'} come in and {', '.join(away) or 'none'} leave, "
+        "which is not the division that the derivation makes"
+    )
 
 
 def _settled_table(found: MeasurementResult, caption: str) -> Table:
@@ -222,4 +281,5 @@ def tables(results: Results) -> tuple[Table, ...]:
         _settled_table(results.measurement("schemes"), f"Adam under other play schemes. {unit}."),
         _settled_table(results.measurement("strengths"), f"Optimism of growing strength. {unit}."),
         _settled_table(results.measurement("disturbed"), f"With eps and with additive noise. {unit}."),
+        _settled_table(results.measurement("beyond"), f"At k c >= 1, where the law has no cycle. {unit}."),
     )

@@ -96,6 +96,11 @@ class Digits:
         """`[R, 10]`: the share of samples of which the classifier is sure that they show each digit."""
         return self._mass(self.features(samples))
 
+    def assigned(self, samples: Tensor) -> Tensor:
+        """int64 `[R, n]`: the digit that the classifier is sure to see in each sample; 10 for none."""
+        best = self.probabilities(self.features(samples)).max(dim=2)
+        return torch.where(best.values >= self.sure, best.indices, 10)
+
     def _mass(self, features: Tensor) -> Tensor:
         return (self.probabilities(features) >= self.sure).to(features.dtype).mean(1)
 

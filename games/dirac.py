@@ -64,6 +64,11 @@ class DiracGAN:
         return torch.zeros(2, dtype=torch.float64, device=self.device)
 
     @property
+    def zero_sum(self) -> bool:
+        """Whether both players pull at one value, up to terms of the discriminator's parameter alone."""
+        return self.loss != "nonsaturating"
+
+    @property
     def slope(self) -> float:
         """f'(0)."""
         return 1.0 if self.loss == "wasserstein" else 0.5

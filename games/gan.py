@@ -60,6 +60,9 @@ class Law(Protocol):
     def mass(self, samples: Tensor) -> Tensor:
         """`[R, K]`: the share of samples `[R, n, dim]` that belong to each of the law's modes."""
 
+    def assigned(self, samples: Tensor) -> Tensor:
+        """int64 `[R, n]`: the mode that each sample belongs to; K for none."""
+
     def coverage(self, samples: Tensor) -> Mapping[str, Tensor]:
         """How samples `[R, n, dim]` cover the law: `modes`, `quality` and what else it knows, `[R]` each."""
 
@@ -129,6 +132,11 @@ class GAN:
     def players(self) -> tuple[slice, ...]:
         """Generator, discriminator."""
         return slice(0, self.generator.size), slice(self.generator.size, self.dim)
+
+    @property
+    def zero_sum(self) -> bool:
+        """Whether both players pull at one value, up to terms of the discriminator's parameters alone."""
+        return self.loss != "nonsaturating"
 
     def init(self, keys: Keys) -> Tensor:
         """`[R, D]` float32, uniform as in `torch.nn.Linear`."""

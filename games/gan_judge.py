@@ -1,6 +1,4 @@
-"""A GAN on a mixture, judged by everything that a study of it reports: coverage, mass a mode, distances of
-laws.
-"""
+"""A GAN judged by everything that a study of it reports: coverage, mass a mode, distances of laws."""
 
 from __future__ import annotations
 
@@ -13,6 +11,8 @@ import torch
 from torch import Tensor
 
 from core.lab.random import Keys
+from games.assignments import LATENTS, packed
+from games.digits import Digits
 from games.gan import GAN
 from games.mixtures import Mixture, Shape, energy_distance
 
@@ -39,26 +39,27 @@ def sliced_wasserstein(x: Tensor, y: Tensor, directions: int = DIRECTIONS) -> Te
 
 @dataclass(frozen=True)
 class JudgedGAN(GAN):
-    """A `GAN` on a `Mixture` whose measures are: `modes` and `quality` of `Mixture.coverage`; `mass <k>`, the
-    share of samples within three standard deviations of mode k; `energy` and `sliced`, the energy distance
-    and the sliced Wasserstein distance to held-out real points, which are drawn once a seed; and both
-    players' losses on the same points.
+    """A `GAN` whose measures are: those of its law's `coverage`, `modes` and `quality` among them; `mass
+    <k>`, the share of samples in mode k; the modes of `LATENTS` fixed latents, packed by
+    `games.assignments`; both players' losses on held-out real points, drawn once a seed; and on a `Mixture`
+    `energy` and `sliced`, the energy distance and the sliced Wasserstein distance to the same points.
     """
 
     def measure(self, params: Tensor, keys: Keys) -> Mapping[str, Tensor]:
         """See the class; `[R]` each."""
-        assert isinstance(self.data, Mixture)
         samples = self.samples(params, keys)
         mass = self.data.mass(samples)
         real = self.data.sample(keys.fold("held-out real"), JUDGED, dtype=samples.dtype)
         few = samples[:, :JUDGED]
-        return {
+        found = {
             **self.data.coverage(samples),
             **{f"mass {k}": mass[:, k] for k in range(mass.shape[1])},
-            "energy": energy_distance(few, real),
-            "sliced": sliced_wasserstein(few, real),
+            **packed(self.data.assigned(samples[:, :LATENTS]), mass.shape[1]),
             **self.losses(params, few, real),
         }
+        if isinstance(self.data, Mixture):
+            found |= {"energy": energy_distance(few, real), "sliced": sliced_wasserstein(few, real)}
+        return found
 
 
 def judged_gan(
@@ -72,3 +73,14 @@ def judged_gan(
         sizes: further attributes of `GAN`.
     """
     return JudgedGAN(Mixture(shape, radius, std), device=device, **sizes)
+
+
+def judged_digits_gan(*, judge_seed: int = 0, device: str = "cpu", **sizes: Any) -> JudgedGAN:
+    """A judged GAN on the 8x8 digits from plain data.
+
+    Args:
+        judge_seed: of the classifier that judges.
+        device: where it is trained.
+        sizes: further attributes of `GAN`.
+    """
+    return JudgedGAN(Digits(seed=judge_seed), device=device, **sizes)

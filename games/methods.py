@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -36,7 +37,7 @@ Play = Literal["simultaneous", "alternating", "extragradient", "past", "optimist
 Adjust = Literal["none", "consensus", "symplectic", "anticipating", "lola", "competitive"]
 Average = Literal["none", "uniform", "ema"]
 
-PLAYS: Mapping[Play, Callable[[], PlayScheme]] = MappingProxyType(
+PLAYS: Mapping[Play, Callable[..., PlayScheme]] = MappingProxyType(
     {
         "simultaneous": Simultaneous,
         "alternating": Alternating,
@@ -46,6 +47,16 @@ PLAYS: Mapping[Play, Callable[[], PlayScheme]] = MappingProxyType(
         "joint": Joint,
     }
 )
+OPTIONS: Mapping[str, Mapping[Play, str]] = MappingProxyType(
+    {
+        "fresh_sample": {"extragradient": "fresh_sample"},
+        "shared_state": {"extragradient": "shared_state", "past": "shared_state"},
+        "optimism": {"optimistic": "strength"},
+        "first": {"optimistic": "first"},
+        "counters": {"alternating": "counters"},
+    }
+)
+"""Named options of `Method`: the plays that have them, and what the scheme calls them."""
 _ADJUSTMENTS: Mapping[str, Callable[[float | None], Adjustment]] = MappingProxyType(
     {
         "consensus": lambda s: Consensus() if s is None else Consensus(s),
@@ -71,6 +82,13 @@ class Method:
         average: of the iterates.
         lookahead: rounds between two steps back; 0 for none.
         rates: factors of the learning rate, one a player; empty for one and all.
+        fresh_sample: extragradient evaluates the field at the point ahead on a fresh sample.
+        shared_state: extragradient's look-ahead, also from the past, leaves its mark on the rule's state.
+        optimism: strength of optimistic play.
+        first: what stands for the step before the first one of optimistic play.
+        counters: under alternating play, a step counter for each player or one for all.
+        lookahead_strength: how much of the way of those rounds is kept.
+        ema_decay: of the exponential average.
     """
 
     rule: str = "sgd"
@@ -82,22 +100,50 @@ class Method:
     average: Average = "none"
     lookahead: int = 0
     rates: tuple[float, ...] = ()
+    fresh_sample: bool = False
+    shared_state: bool = False
+    optimism: float = 1.0
+    first: Literal["plain", "zero"] = "plain"
+    counters: Literal["own", "shared"] = "own"
+    lookahead_strength: float = 0.5
+    ema_decay: float = 0.999
+
+    def _changed(self) -> list[str]:
+        """Named options that differ from their defaults.
+
+        Raises:
+            VhatError: for one that nothing in the method has.
+        """
+        defaults = {f.name: f.default for f in dataclasses.fields(self)}
+        changed = [
+            n for n in (*OPTIONS, "lookahead_strength", "ema_decay") if getattr(self, n) != defaults[n]
+        ]
+        for name in changed:
+            if name in OPTIONS and self.play not in OPTIONS[name]:
+                owners = " or ".join(OPTIONS[name])
+                raise VhatError(f"{self.play} play has no {name.replace('_', ' ')}: that is of {owners} play")
+            if name == "lookahead_strength" and not self.lookahead:
+                raise VhatError("a lookahead strength needs the rounds of lookahead as well")
+            if name == "ema_decay" and self.average != "ema":
+                raise VhatError(f"an ema decay needs the average to be ema, not {self.average}")
+        return changed
 
     def scheme(self) -> PlayScheme:
         """The play scheme, with whatever is around it.
 
         Raises:
-            VhatError: for a setting out of its range.
+            VhatError: for a setting out of its range, or an option that the play does not have.
         """
         if self.play == "joint" and self.rates:
             raise VhatError("joint play has one learning rate: it knows no players to give rates to")
         try:
-            scheme = PLAYS[self.play]()
+            options = {OPTIONS[n][self.play]: getattr(self, n) for n in self._changed() if n in OPTIONS}
+            scheme = PLAYS[self.play](**options)
             if self.rates:
                 scheme = TwoTimeScales(self.rates, scheme)
             if self.lookahead:
-                scheme = Lookahead(self.lookahead, play=scheme)
-            return scheme if self.average == "none" else Averaged(self.average, play=scheme)
+                scheme = Lookahead(self.lookahead, self.lookahead_strength, scheme)
+            return scheme if self.average == "none" else Averaged(self.average, self.ema_decay, scheme)
         except ValueError as error:
             raise VhatError(str(error)) from error
 
@@ -130,6 +176,9 @@ class Method:
         said += [f"lookahead {self.lookahead}"] if self.lookahead else []
         said += [f"rates {' : '.join(f'{r:g}' for r in self.rates)}"] if self.rates else []
         said += [] if self.average == "none" else [f"{self.average} average"]
+        for name in self._changed():
+            value, words = getattr(self, name), name.replace("_", " ")
+            said.append(words if value is True else f"{words} {value}")
         rule = RULES[self.rule]
         try:
             rule.validate(lr=1.0, **self.hyper)

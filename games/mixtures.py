@@ -66,10 +66,18 @@ class Mixture:
         Source: VEEGAN (Srivastava et al. 2017) calls such a sample of high quality. For the mixture itself
         the sum over modes is 1 - exp(-within^2 / 2), which is 0.989 for three.
         """
-        modes = self.modes.to(samples)
+        return self._near(samples, within).to(samples.dtype).mean(1)
+
+    def assigned(self, samples: Tensor, within: float = 3.0) -> Tensor:
+        """int64 `[R, n]`: the mode that each sample `[R, n, 2]` lies within `within` std of; K for none."""
+        near = self._near(samples, within)
+        return torch.where(near.any(dim=-1), near.to(torch.uint8).argmax(dim=-1), near.shape[-1])
+
+    def _near(self, samples: Tensor, within: float) -> Tensor:
+        """bool `[R, n, K]`."""
         limit = (within * self.std) ** 2
-        near = [(samples - mode).square().sum(-1) <= limit for mode in modes]
-        return torch.stack(near, dim=-1).to(samples.dtype).mean(1)
+        near = [(samples - mode).square().sum(-1) <= limit for mode in self.modes.to(samples)]
+        return torch.stack(near, dim=-1)
 
     def coverage(self, samples: Tensor) -> Mapping[str, Tensor]:
         """How samples `[R, n, 2]` cover the modes.

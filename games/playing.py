@@ -16,6 +16,7 @@ from core.lab.random import Keys
 from core.lab.run import Recording, Run
 from core.lab.train import Block, train
 from core.lab.variant import Variant
+from core.optim.adjustments import LOLA
 from core.optim.rules import RULES
 from core.optim.schedules import Cosine, InverseSquareRoot
 from games.methods import Adjust, Average, Method, Play
@@ -43,6 +44,20 @@ class Played:
     """rounds between two steps back of lookahead-minmax; 0 for none"""
     rates: tuple[float, ...] = ()
     """two time scales: a factor of the learning rate for each player"""
+    fresh_sample: bool = False
+    """extragradient: evaluate the field at the point ahead on a fresh sample"""
+    shared_state: bool = False
+    """extragradient, also from the past: the look-ahead leaves its mark on the rule's state (ExtraAdam)"""
+    optimism: float = 1.0
+    """strength of optimistic play: times the change of the rule's step"""
+    first: Literal["plain", "zero"] = "plain"
+    """optimistic play's first step: plain, the rule's own; zero, 1 + optimism times as long"""
+    counters: Literal["own", "shared"] = "own"
+    """under alternating play: a step counter for each player, or one for all"""
+    lookahead_strength: float = 0.5
+    """how much of the way of those rounds lookahead-minmax keeps"""
+    ema_decay: float = 0.999
+    """of the exponential average"""
     lr: float = 0.01
     """learning rate of both players"""
     decay: Literal["none", "cosine", "inverse-sqrt"] = "none"
@@ -65,17 +80,8 @@ class Played:
         second = "alpha" if self.method in RULES and "alpha" in RULES[self.method].hyper else "beta2"
         asked = {"beta1": self.beta1, second: self.beta2, "momentum": self.momentum}
         hyper = {name: value for name, value in asked.items() if value is not None}
-        found = Method(
-            self.method,
-            hyper,
-            self.play,
-            self.adjust,
-            self.strength,
-            self.iterations,
-            self.average,
-            self.lookahead,
-            self.rates,
-        ).variant()
+        own = {f.name: getattr(self, f.name) for f in dataclasses.fields(Method)[2:]}
+        found = Method(self.method, hyper, **own).variant()
         schedules = {"none": None, "cosine": Cosine(steps), "inverse-sqrt": InverseSquareRoot()}
         return dataclasses.replace(found, schedule=schedules[self.decay])
 
@@ -94,6 +100,11 @@ class Played:
         check_device(self.device)
         torch.set_num_threads(self.threads)
         variant = self.variant(steps)
+        if isinstance(variant.adjust, LOLA) and not getattr(problem, "zero_sum", True):
+            raise VhatError(
+                "lola is written for losses that add up to zero, which non-saturating ones do not; choose "
+                "another --loss or --adjust"
+            )
         keys = Keys.of(range(self.seeds), study="scripts/games", device=self.device)
         block = Block(variant, slice(0, self.seeds), {"lr": self.lr})
         try:

@@ -12,8 +12,8 @@ from core.lab.run import Run
 from core.lab.study import Results
 from games.mixtures import Mixture
 from games.samples import draw_mass, draw_points
+from games.studies.gan_compared import Compared, budgets, churn, mass, switched
 from games.studies.gan_settings import CONTINUED, METHODS
-from games.studies.gan_verdict import Compared, budgets, churn, mass, mass_moved
 
 CLAIMED = ("GDA", "Adam", "Adam, beta1 = 0.5", "Adam, beta1 = 0")
 CONTROLS = (
@@ -176,13 +176,13 @@ def draw_longer(results: Results) -> Figure:
 
 
 def draw_steadiness(results: Results) -> Figure:
-    """Churn and moved mass of every method."""
+    """Churn of modes and of latents, every method."""
     of, regime = _last(results)
     figure, panels = figures.new_figure(columns=2, width=10.2, height=4.8)
     for axes, measure, text in zip(
         panels,
-        (churn, mass_moved),
-        ("modes gained or lost a record", "share of samples moved a record"),
+        (churn, switched),
+        ("modes gained or lost a record", "share of latents that change modes a record"),
         strict=True,
     ):
         points = [

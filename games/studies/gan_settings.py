@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
-from core.lab.sweep import Regime
+import numpy as np
+
+from core.lab.experiment import Array
+from core.lab.run import Run
+from core.lab.sweep import Objective, Regime
 from core.lab.variant import Grid, Variant
+from core.optim.adjustments import Consensus
 from core.optim.play import Alternating, Extragradient, Optimistic
 from games.bilinear import BilinearGame
-from games.gan_judge import judged_gan
+from games.gan_judge import judged_digits_gan, judged_gan
 
 NETWORK: dict[str, Any] = {
     "shape": "ring8",
@@ -24,14 +30,38 @@ REGIMES = (
     Regime("Wasserstein loss", judged_gan, {**NETWORK, "loss": "wasserstein"}, "no penalty"),
     Regime("non-saturating loss, R1", judged_gan, {**NETWORK, "r1": 0.1}, "penalty of 0.1"),
     Regime("5 x 5 grid", judged_gan, {**NETWORK, "shape": "grid25", "radius": 4.0, "latent": 4}),
+    Regime("8x8 digits", judged_digits_gan, {"latent": 16, "width": 64, "batch": 64}, "real images"),
 )
 """The quick plan takes the first."""
-LINEAR = Regime("xy, noise", BilinearGame, {"noise": "additive", "noise_scale": 0.2})
-"""The game from which rankings are to carry over."""
+_NOISE = {"noise": "additive", "noise_scale": 0.2}
+LINEAR = (
+    Regime("xy, noise", BilinearGame, _NOISE),
+    Regime("4 x 4 bilinear, noise", BilinearGame, {"size": 4, "condition": 10.0, **_NOISE}),
+)
+"""The games from which rankings are to carry over. On xy a player has one coordinate, so that a second moment
+a player is one a coordinate, and a step of fixed length a sign; on the larger one they differ."""
+
+
+@dataclass(frozen=True)
+class ModesAtEnd(Objective):
+    """Modes covered at the end, in tuning as in the report: a replica that diverged covers none."""
+
+    measure: str = "modes"
+    higher: bool = True
+    across: Literal["iqm", "median", "mean"] = "mean"
+    label: str = "modes covered at the end"
+
+    def values(self, run: Run) -> Array:
+        """`[R]`."""
+        return np.maximum(super().values(run), 0.0)
+
+
 ADAMS = ("Adam", "Adam, beta1 = 0.5", "Adam, beta1 = 0")
 _HALF = {"beta1": 0.5}
+DESCENT = Grid.between(0.01, 1.0)
+"""Of methods whose step is lr times the gradient."""
 ONE_EVALUATION = (
-    Variant("GDA", "sgd", lr=Grid.between(0.01, 1.0)),
+    Variant("GDA", "sgd", lr=DESCENT),
     Variant("Adam", "adam"),
     Variant("Adam, beta1 = 0.5", "adam", _HALF),
     Variant("Adam, beta1 = 0", "adam", {"beta1": 0.0}),
@@ -52,13 +82,27 @@ ONE_EVALUATION = (
         control=True,
         note="a player's step has the length lr",
     ),
+    Variant("Optimistic GDA", "sgd", lr=DESCENT, play=Optimistic()),
 )
 """One evaluation of the field a step."""
 TWO_EVALUATIONS = (
     Variant("Adam, beta1 = 0.5, alternating", "adam", _HALF, play=Alternating()),
     Variant("Adam, beta1 = 0.5, extragradient", "adam", _HALF, play=Extragradient()),
+    Variant("GDA, alternating", "sgd", lr=DESCENT, play=Alternating()),
+    Variant("Momentum -0.5, alternating", "sgd", {"momentum": -0.5}, lr=DESCENT, play=Alternating()),
+    Variant("Extragradient", "sgd", lr=DESCENT, play=Extragradient()),
+    Variant("Consensus", "sgd", lr=DESCENT, adjust=Consensus(strength=0.1)),
 )
-"""Two evaluations a step: they take half the steps."""
+"""Two evaluations a step (of consensus: the field and a product with its Jacobian): they take half the
+steps. GDA's are those that come in on bilinear games."""
+CURES = (
+    "Optimistic GDA",
+    "GDA, alternating",
+    "Momentum -0.5, alternating",
+    "Extragradient",
+    "Consensus",
+)
+"""What makes GDA stay or come in on bilinear games."""
 METHODS = tuple(v.name for v in (*ONE_EVALUATION, *TWO_EVALUATIONS))
 GRID = Grid.between(1e-3, 0.05)
 LINEAR_GRID = Grid.between(1e-3, 1.0)

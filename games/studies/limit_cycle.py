@@ -198,7 +198,8 @@ STUDY = Study(
         "0 the radius that is left is below 10 learning rates: for play schemes and for optimism above its "
         "threshold. Supported if all eight hold, refuted if all fail, conditional otherwise. Beside it: "
         "deviations at larger k c, with eps and with noise (10%); whether the path leaves at k c >= 1, where "
-        "the law has no cycle; and which parts of Adam damp, that is, bring the path in from 240 learning rates."
+        "the law has no cycle; and which parts of Adam damp, that is, bring the path in from 240 "
+        "learning rates."
     ),
     mathematics=FORMULAS,
     would_change=(

@@ -15,6 +15,7 @@ from core.lab.run import Run
 from core.lab.train import Block, train
 from core.lab.variant import Variant
 from core.optim.rules import RULES
+from games.assignments import LATENTS, packed, unpacked
 from games.bilinear import BilinearGame
 from games.iterates import average_iterates
 from games.joint import Joint
@@ -23,9 +24,9 @@ from games.studies import (
     damping,
     equilibrium,
     equilibrium_settings,
+    gan_compared,
     gan_ring,
     gan_settings,
-    gan_verdict,
     limit_cycle,
     limit_cycle_settings,
     limit_cycle_verdict,
@@ -156,17 +157,43 @@ def _masses(near: list[list[float]]) -> Run:
 def test_churn_counts_gains_and_losses_of_the_second_half() -> None:
     modes = np.array([[0, 8, 0, 4, 5, 4, 6], [0, 0, 0, 8, 8, 8, 8]], dtype=np.float64)
     run = Run(np.arange(7), {"modes": modes}, np.array([-1, -1]))
-    np.testing.assert_allclose(gan_verdict.churn(run), [4 / 3, 0.0])
+    np.testing.assert_allclose(gan_compared.churn(run), [4 / 3, 0.0])
 
 
 def test_a_mode_is_regained_when_it_was_covered_before() -> None:
     run = _masses([[0.0, 0.5], [0.5, 0.0], [0.0, 0.4], [0.0, 0.0], [0.3, 0.3], [0.3, 0.3]])
-    assert gan_verdict.regained(run).tolist() == [3.0]  # the second mode twice, the first once
+    assert gan_compared.regained(run).tolist() == [3.0]  # the second mode twice, the first once
 
 
-def test_mass_moved_is_the_total_variation_between_records() -> None:
-    run = _masses([[0.0, 1.0], [0.5, 0.5], [0.5, 0.5], [1.0, 0.0]])
-    np.testing.assert_allclose(gan_verdict.mass_moved(run), [0.5])
+def test_a_replica_that_diverged_has_regained_nothing_that_counts() -> None:
+    run = _masses([[0.5, 0.5], [0.0, 0.5], [np.nan, np.nan]])
+    assert np.isnan(gan_compared.regained(run)).all()
+
+
+def test_packed_assignments_come_back_whole() -> None:
+    for modes in (8, 10, 25):
+        assigned = torch.from_numpy(np.random.default_rng(modes).integers(0, modes + 1, (3, LATENTS)))
+        curves = {k: v.numpy()[:, None] for k, v in packed(assigned, modes).items()}
+        np.testing.assert_array_equal(unpacked(curves, modes)[:, 0], assigned.numpy())
+
+
+def test_latents_that_change_modes_are_counted_where_the_masses_stay() -> None:
+    """Two modes change places: no mass moves, and every latent does."""
+    halves = torch.arange(LATENTS)[None] % 2
+    packs = [packed(x, 2) for x in (halves, halves, 1 - halves, 1 - halves)]
+    curves = {k: np.array([[float(p[k][0]) for p in packs]]) for k in packs[0]}
+    curves |= {f"mass {k}": np.full((1, 4), 0.5) for k in range(2)}
+    run = Run(np.arange(4), curves, np.array([-1]))
+    np.testing.assert_allclose(gan_compared.switched(run), [0.0])  # the second half alone
+    run = Run(np.arange(4), {k: v[:, [0, 0, 1, 2]] for k, v in curves.items()}, np.array([-1]))
+    np.testing.assert_allclose(gan_compared.switched(run), [1.0])
+
+
+def test_a_replica_that_diverged_covers_no_mode_in_tuning_too() -> None:
+    run = Run(np.arange(2), {"modes": np.array([[1.0, 4.0], [1.0, np.nan]])}, np.array([-1, 1]))
+    objective = gan_settings.ModesAtEnd()
+    np.testing.assert_array_equal(objective.values(run), [4.0, 0.0])
+    assert objective.rank(run)[0] == -2.0
 
 
 def test_frames_show_generated_points() -> None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -37,6 +37,21 @@ _SETTLED = 10**9
 """Steps after which every bias correction is over."""
 
 
+class Centred(Protocol):
+    """A game with an exact field and a known equilibrium, without constraints."""
+
+    @property
+    def players(self) -> tuple[slice, ...]:
+        """The blocks of D."""
+
+    @property
+    def equilibrium(self) -> Tensor:
+        """`[D]`."""
+
+    def mean_field(self, params: Tensor) -> Tensor:
+        """`[R, D]`, without noise."""
+
+
 @dataclass(frozen=True)
 class Point:
     """A game at its equilibrium.
@@ -53,6 +68,11 @@ class Point:
     at: Tensor
     players: Sequence[slice]
     project: Project | None = None
+
+    @classmethod
+    def of(cls, game: Centred) -> Point:
+        """Of a game that knows its exact field and its equilibrium."""
+        return cls(game.mean_field, game.equilibrium, game.players)
 
 
 def step_jacobians(point: Point, variant: Variant, rates: Sequence[float]) -> Tensor:
@@ -92,6 +112,11 @@ def step_jacobians(point: Point, variant: Variant, rates: Sequence[float]) -> Te
         for i in range(image.shape[1])
     ]
     return torch.stack(rows, dim=1)
+
+
+def remembered_points(point: Point, variant: Variant) -> int:
+    """How many points, at most, say where the next one is: coordinates of a round over those of a point."""
+    return int(step_jacobians(point, variant, [0.1]).shape[1]) // len(point.at)
 
 
 def spectra(point: Point, variant: Variant, rates: Sequence[float]) -> Array:

@@ -26,7 +26,7 @@ from games.spectrum import (
     has_theory,
     observed_rate,
     predicted_rates,
-    step_jacobians,
+    remembered_points,
 )
 
 SEEDS = 8
@@ -37,11 +37,6 @@ HIGHEST = 100.0
 """The highest rate tried."""
 _INSIDE = 1.0 - 1e-9
 """What conserves a form has eigenvalues on the circle, up to rounding."""
-
-
-def point_of(game: BilinearGame) -> Point:
-    """The game at its equilibrium."""
-    return Point(game.mean_field, game.equilibrium, game.players)
 
 
 def played(game: BilinearGame, variant: Variant, lr: float, rounds: int) -> Array:
@@ -55,7 +50,7 @@ def played(game: BilinearGame, variant: Variant, lr: float, rounds: int) -> Arra
 
 def observed(game: BilinearGame, variant: Variant, lr: float) -> float:
     """The factor a round that paths of this method show; NaN where they leave the finite numbers."""
-    memory = step_jacobians(point_of(game), variant, [lr]).shape[1] // game.dim
+    memory = remembered_points(Point.of(game), variant)
     period = variant.scheme.period
     paths = played(game, variant, lr, 60 * period)
     try:
@@ -69,18 +64,18 @@ def theory_table(game: BilinearGame, lr: float) -> Table:
     singular = torch.linalg.svdvals(game.payoff).tolist()
     rows = []
     for name, known in KNOWN.items():
-        predicted = float(predicted_rates(point_of(game), known.variant, [lr])[0])
+        predicted = float(predicted_rates(Point.of(game), known.variant, [lr])[0])
         rows.append(
             (
                 name,
                 number(known.factor(lr, singular, game.regularization), 7),
                 number(predicted, 7),
                 number(observed(game, known.variant, lr), 7),
-                best_text(point_of(game), known.variant),
-                known.source,
+                best_text(Point.of(game), known.variant),
+                f"{known.source}: {known.note}" if known.note else known.source,
             )
         )
-    head = ("method", "closed form", "by autograd", "observed", "best lr (factor)", "source")
+    head = ("method", "closed form", "by autograd", "observed", "best lr (factor)", "source: what it says")
     return Table(f"Factor a round at lr {lr:g}; above 1 it diverges.", head, tuple(rows))
 
 
@@ -114,17 +109,23 @@ def best_text(point: Point, variant: Variant) -> str:
     return f"{least}{best.lr:.3g} ({number(best.factor, 4)})"
 
 
+def inside_text(inside: Array, rates: Sequence[float]) -> str:
+    """For which of the ascending rates all eigenvalues lie inside (bool `[L]`): every unbroken stretch."""
+    edges = np.flatnonzero(np.diff(np.r_[False, inside, False].astype(int)))
+    spans = [f"{rates[a]:.2g} to {rates[b - 1]:.2g}" for a, b in zip(edges[::2], edges[1::2], strict=True)]
+    return f"inside for lr {', '.join(spans)}" if spans else "never inside"
+
+
 def disk_figure(game: BilinearGame, names: Sequence[str], rates: Sequence[float]) -> Figure:
     """Eigenvalues in the unit disk as the learning rate grows, a panel a method."""
     columns = 4
     rows = -(-len(names) // columns)
     figure, panels = figures.new_figure(rows=rows, columns=columns, width=11.2, height=2.9 * rows)
-    paths = eigenvalue_paths(point_of(game), [KNOWN[name].variant for name in names], rates)
+    paths = eigenvalue_paths(Point.of(game), [KNOWN[name].variant for name in names], rates)
     for axes, name in zip(panels, names, strict=False):
         draw_disk(axes, paths[name], name)
-        inside = np.asarray(rates)[np.abs(paths[name]).max(axis=1) < _INSIDE]
-        when = f"inside for lr {inside.min():.2g} to {inside.max():.2g}" if len(inside) else "never inside"
-        figures.label(axes, title=f"{name}\n{when}")
+        inside = np.abs(paths[name]).max(axis=1) < _INSIDE
+        figures.label(axes, title=f"{name}\n{inside_text(inside, rates)}")
     for axes in panels[len(names) :]:
         axes.remove()
     return figure

@@ -70,7 +70,7 @@ class _Orbiting(Played):
         """Train, draw, print."""
         exact = self.noise == "none" and self.decay == "none"
         variant, _, run = self.run(game, self.steps, min(self.steps, 5000))
-        point = Point(game.mean_field, game.equilibrium, game.players)
+        point = Point.of(game)
         is_xy = isinstance(game, BilinearGame) and game.size == 1 and game.regularization == 0.0
         cycle = cycle_of(variant) if is_xy and exact else None
         radius = math.nan if cycle is None else self.lr * cycle.radius()

@@ -6,8 +6,8 @@ from core.lab.study import Table
 from core.lab.sweep import SweepResult
 from core.lab.tables import number
 from games.bilinear import BilinearGame
-from games.spectrum import has_theory, predicted_rates
-from games.theory import best_text, point_of
+from games.spectrum import Point, has_theory, predicted_rates
+from games.theory import best_text
 
 
 def theory_table(sweep: SweepResult) -> Table:
@@ -21,7 +21,7 @@ def theory_table(sweep: SweepResult) -> Table:
         game = regime.build("cpu")
         if not isinstance(game, BilinearGame) or game.noise != "none":
             continue
-        point = point_of(game)
+        point = Point.of(game)
         for variant in sweep.sweep.variants:
             if not has_theory(variant) or variant.schedule is not None:
                 continue

@@ -13,7 +13,7 @@ from core.lab.measurement import Cell, Measurement
 from core.lab.random import Keys
 from core.lab.run import Recording
 from core.lab.study import FigureSpec, Plan, Study
-from core.lab.train import Block, train
+from games.conditions import by_seed, condition_rows, train_conditions
 from games.iterates import average_iterates
 from games.simplex import MatrixGame
 from games.studies.equilibrium_figures import draw_curves, draw_map, draw_triangles
@@ -30,17 +30,14 @@ PORTRAITS = (
 """Methods and rates of the paths in the triangle."""
 
 
-def _train(
-    problem: MatrixGame, method: str, rates: tuple[float, ...], keys: Keys, steps: int
-) -> tuple[Array, Keys]:
-    """Strategies `[rates * S, steps + 1, D]` of a method, rate by rate over the seeds; and the rows' keys."""
-    seeds = len(keys)
-    rows = keys.rows(torch.arange(seeds, device=keys.device).repeat(len(rates)))
-    lr = torch.tensor(rates, dtype=torch.float64, device=keys.device).repeat_interleave(seeds)
-    run = train(
+def _train(problem: MatrixGame, method: str, rates: tuple[float, ...], keys: Keys, steps: int) -> Array:
+    """Strategies `[rates * S, steps + 1, D]` of a method, rate by rate over the seeds."""
+    run = train_conditions(
         problem,
-        [Block(BY_NAME[method], slice(0, len(rows)), {"lr": lr})],
-        rows,
+        BY_NAME[method],
+        {"lr": rates},
+        keys,
+        conditions=len(rates),
         steps=steps,
         recording=Recording(points=steps, path=True),
     )
@@ -48,7 +45,7 @@ def _train(
     path = torch.from_numpy(run.path).to(keys.device)
     strategies = problem.strategies(path.flatten(0, 1)).view(path.shape)
     dead = (run.diverged_at >= 0)[:, None] & (np.arange(steps + 1) > run.diverged_at[:, None])
-    return np.where(dead[:, :, None], np.nan, strategies.cpu().numpy()), rows
+    return np.where(dead[:, :, None], np.nan, strategies.cpu().numpy())
 
 
 def measure_exploitability(cell: Cell, keys: Keys, /, *, device: str) -> Mapping[str, Tensor | Array]:
@@ -56,7 +53,7 @@ def measure_exploitability(cell: Cell, keys: Keys, /, *, device: str) -> Mapping
     problem = REGIME[cell["regime"]].build(device)
     assert isinstance(problem, MatrixGame)
     seeds, steps = len(keys), cell["steps"]
-    strategies, rows = _train(problem, cell["method"], RATES, keys, steps)
+    strategies = _train(problem, cell["method"], RATES, keys, steps)
     at = np.unique(np.round(np.concatenate([[0], np.geomspace(1, steps, RECORDS)])).astype(int))
     # Strategies are judged as they are, whatever the parameters were.
     judge_problem = MatrixGame(
@@ -66,10 +63,10 @@ def measure_exploitability(cell: Cell, keys: Keys, /, *, device: str) -> Mapping
     for iterate in ITERATES:
         points = strategies if iterate == "last" else average_iterates(strategies)
         chosen = torch.from_numpy(points[:, at]).to(device)
-        measures = judge_problem.measure(chosen.flatten(0, 1), rows)
+        measures = judge_problem.measure(chosen.flatten(0, 1), condition_rows(keys, len(RATES)))
         for name in ("exploitability", "distance"):
-            by_row = measures[name].view(len(RATES), seeds, len(at))
-            found[f"{iterate} {name}"] = by_row.swapaxes(0, 1)
+            of_row = measures[name].view(len(chosen), len(at)).cpu().numpy()
+            found[f"{iterate} {name}"] = by_seed(of_row, seeds)
     return found
 
 
@@ -77,7 +74,7 @@ def measure_triangle(cell: Cell, keys: Keys, /, *, device: str) -> Mapping[str, 
     """`last`, `average` `[S, T, 3]`: the first player's strategies in rock-paper-scissors."""
     problem = REGIMES[0].build(device)
     assert isinstance(problem, MatrixGame)
-    strategies, _ = _train(problem, cell["method"], (cell["lr"],), keys, cell["steps"])
+    strategies = _train(problem, cell["method"], (cell["lr"],), keys, cell["steps"])
     every = max(1, cell["steps"] // 400)
     averages = average_iterates(strategies)
     return {"last": strategies[:, ::every, :3], "average": averages[:, ::every, :3]}
@@ -123,8 +120,8 @@ STUDY = Study(
         "In each game, for the last and for the average iterate: tuned Adam ends at less than 0.9 of the "
         "exploitability of tuned GDA (paired ratio, whole 95% bootstrap interval of the interquartile mean "
         "over fresh seeds). Supported if all hold, refuted if all fail, conditional if some hold and others "
-        "fail. Shown beside, over all games: what momentum, scaling, decay, alternation and optimism do, and "
-        "whether averaging helps GDA and Adam."
+        "fail. Shown beside, over all games: what momentum, scaling (at equal momentum), decay, alternation "
+        "and optimism do, and whether averaging helps GDA and Adam."
     ),
     mathematics=(
         (
@@ -185,6 +182,10 @@ STUDY = Study(
             "Is Adam with a projection a sound method?",
             "The projection is Euclidean, not in Adam's own metric, so that an individual scaling can pull "
             "towards other points. The softmax games have no projection.",
+        ),
+        (
+            "How many games are behind an interval?",
+            "One: each matrix is drawn once. Intervals cover starts and noise, not the draw of the game.",
         ),
         (
             "Are logits averaged?",

@@ -40,6 +40,14 @@ METHODS = (
     Variant("RMSProp", "rmsprop", control=True, note="no momentum, shorter memory"),
     Variant("AMSGrad", "amsgrad", control=True, note="v cannot fall"),
     Variant("Adam, shared v", "adam_shared_v", play=Joint(), control=True, note="one v: no scaling"),
+    Variant(
+        "Adam, beta1 = 0, shared v",
+        "adam_shared_v",
+        {"beta1": 0.0},
+        play=Joint(),
+        control=True,
+        note="one v, no momentum",
+    ),
     Variant("Sign descent", "signsgd", control=True, note="removes memory"),
     Variant(
         "Normalised descent", "normalized_sgd", play=Joint(), control=True, note="only the field's length"
@@ -60,6 +68,7 @@ class Tuned:
     Attributes:
         lr: the rate.
         edge: True where it lies on the edge of the grid.
+        lowest: True where it is the lowest of the grid.
         final: exploitability at the end, `[S]`.
         distance: to the equilibrium at the end, `[S]`.
         curve: exploitability `[S, T]` at `steps` `[T]`.
@@ -67,6 +76,7 @@ class Tuned:
 
     lr: float
     edge: bool
+    lowest: bool
     final: Array
     distance: Array
     curve: Array
@@ -84,6 +94,7 @@ def tuned(results: Results, regime: str, method: str, iterate: str) -> Tuned:
     return Tuned(
         RATES[best],
         best in (0, len(RATES) - 1),
+        best == 0,
         np.maximum(gaps[first:, best, -1], FLOOR),
         distances[first:, best, -1],
         np.maximum(gaps[first:, best], FLOOR),

@@ -13,7 +13,18 @@ from games.studies.equilibrium_settings import ITERATES, METHODS, REGIMES, tuned
 LEAST_EFFECT = 0.9
 PARTS = (
     ("last", "Adam, beta1 = 0", "Adam", "Momentum: without it Adam's last iterate is less exploitable"),
-    ("last", "Adam, beta1 = 0", "Adam, shared v", "Scaling: Adam without momentum against Adam with one v"),
+    (
+        "last",
+        "Adam, beta1 = 0",
+        "Adam, beta1 = 0, shared v",
+        "Scaling, without momentum: a v a coordinate is less exploitable than one v",
+    ),
+    (
+        "last",
+        "Adam",
+        "Adam, shared v",
+        "Scaling, with momentum: a v a coordinate is less exploitable than one v",
+    ),
     ("last", "GDA with lr decay", "GDA", "Decay alone: it makes GDA's last iterate less exploitable"),
     ("last", "Adam with lr decay", "Adam", "Decay makes Adam's last iterate less exploitable"),
     ("last", "Adam, alternating", "Adam", "Alternation makes Adam's last iterate less exploitable"),
@@ -40,20 +51,23 @@ def _better(results: Results, regime: str, iterate: str) -> Finding:
 
 
 def _over_games(results: Results, a: tuple[str, str], b: tuple[str, str], text: str) -> Finding:
-    """Exploitability of (method, iterate) `a` over that of `b`, over all games (each resampled by itself)."""
-    strata = [
-        stats.differences(
-            *(np.log10(tuned(results, r.name, method, iterate).final) for method, iterate in (a, b))
-        )
-        for r in REGIMES
-    ]
+    """Exploitability of (method, iterate) `a` over that of `b`, over all games (each resampled by itself),
+    with the games on either side counted by whole intervals, and those in which a rate is the lowest."""
+    pairs = [[tuned(results, r.name, method, iterate) for method, iterate in (a, b)] for r in REGIMES]
+    strata = [stats.differences(*(np.log10(side.final) for side in pair)) for pair in pairs]
     mid, low, high = (float(10.0**x) for x in stats.interval(strata, "iqm"))
+    ratios = [stats.ratio(pair[0].final, pair[1].final) for pair in pairs]
+    less, more = sum(x[2] < 1.0 for x in ratios), sum(x[1] > 1.0 for x in ratios)
+    said = [f"{text} (less in {less}, more in {more} of {len(ratios)} games)"]
+    for side, (method, _) in enumerate((a, b)):
+        lowest = sum(pair[side].lowest for pair in pairs)
+        said += [f"{method} is best at the lowest rate, standing still, in {lowest}"] if lowest else []
     return finding(
         f"all games: {a[0]}, {a[1]}, against {b[0]}, {b[1]}",
         (mid, low, high),
         below=1.0,
         replicas=len(strata[0]),
-        text=text,
+        text="; ".join(said),
         unit="x the exploitability",
         decisive=False,
     )

@@ -16,9 +16,9 @@ from core.lab.measurement import Cell, Measurement
 from core.lab.random import Keys
 from core.lab.run import Recording, Run
 from core.lab.study import FigureSpec, Plan, Study
-from core.lab.train import Block, train
 from core.lab.variant import Variant
 from games.bilinear import BilinearGame
+from games.conditions import by_row, by_seed, condition_rows, train_conditions
 from games.studies.limit_cycle_figures import (
     draw_disturbed,
     draw_drive,
@@ -63,25 +63,18 @@ def _run(
         hyper: values that change from condition to condition, as many as there are radii.
         noise: additive, in units of lr.
     """
-    seeds, conditions = len(keys), len(radii)
-    rows = keys.rows(torch.arange(seeds, device=keys.device).repeat(conditions))
-
-    def by_row(values: tuple[float, ...]) -> Tensor:
-        return torch.tensor(values, dtype=torch.float64, device=keys.device).repeat_interleave(seeds)
-
     problem = BilinearGame(noise="additive" if noise else "none", noise_scale=noise * lr, device=device)
-    block = Block(
+    start = problem.init(condition_rows(keys, len(radii))) * (lr * by_row(radii, keys))[:, None]
+    return train_conditions(
+        problem,
         variant,
-        slice(0, len(rows)),
-        {"lr": lr, **{name: by_row(values) for name, values in (hyper or {}).items()}},
+        {"lr": lr, **(hyper or {})},
+        keys,
+        conditions=len(radii),
+        steps=steps,
+        recording=recording,
+        initial=start,
     )
-    start = problem.init(rows) * (lr * by_row(radii))[:, None]
-    return train(problem, [block], rows, steps=steps, recording=recording, initial=start)
-
-
-def _by_seed(values: Array, seeds: int) -> Array:
-    """`[conditions * S, ...]` to `[S, conditions, ...]`."""
-    return values.reshape(-1, seeds, *values.shape[1:]).swapaxes(0, 1)
 
 
 def measure_settled(cell: Cell, keys: Keys, /, *, device: str) -> Mapping[str, Tensor | Array]:
@@ -108,7 +101,7 @@ def measure_settled(cell: Cell, keys: Keys, /, *, device: str) -> Mapping[str, T
     )
     late = run.curves["distance"][:, -100:] / cell["lr"]
     settled = ((late**2).mean(axis=1) ** 0.5) if not cell["noise"] else late.mean(axis=1)
-    return {"radius": _by_seed(settled, len(keys)).reshape(len(keys), len(betas), len(SIDES))}
+    return {"radius": by_seed(settled, len(keys)).reshape(len(keys), len(betas), len(SIDES))}
 
 
 def measure_parts(cell: Cell, keys: Keys, /, *, device: str) -> Mapping[str, Tensor | Array]:
@@ -123,7 +116,7 @@ def measure_parts(cell: Cell, keys: Keys, /, *, device: str) -> Mapping[str, Ten
         device=device,
     )
     steps = torch.from_numpy(run.steps).expand(len(keys), -1)
-    return {"radius": _by_seed(run.curves["distance"] / cell["lr"], len(keys)), "step": steps}
+    return {"radius": by_seed(run.curves["distance"] / cell["lr"], len(keys)), "step": steps}
 
 
 def measure_portrait(cell: Cell, keys: Keys, /, *, device: str) -> Mapping[str, Tensor | Array]:
@@ -138,7 +131,7 @@ def measure_portrait(cell: Cell, keys: Keys, /, *, device: str) -> Mapping[str, 
         device=device,
     )
     assert run.path is not None
-    return {"path": _by_seed(run.path / cell["lr"], len(keys))}
+    return {"path": by_seed(run.path / cell["lr"], len(keys))}
 
 
 def experiments(plan: Plan) -> tuple[Experiment, ...]:

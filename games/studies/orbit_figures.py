@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 from core.lab import figures, stats
 from core.lab.study import Results
 from games.bilinear import BilinearGame
-from games.disk import draw_disk, eigenvalue_paths
 from games.orbit import descent_growth, descent_growth_per_turn
 from games.portrait import draw_portrait as draw_paths
-from games.studies.orbit_settings import DISKS, LINEAR, xy_point
+from games.studies.orbit_settings import LINEAR
+from games.theory import disk_figure
 
 _KNOWN: dict[str, Any] = {"color": "#000000", "linestyle": "", "marker": ".", "markersize": 5.0}
 
@@ -73,12 +73,4 @@ def draw_growth(results: Results) -> Figure:
 
 def draw_disks(results: Results) -> Figure:  # noqa: ARG001
     """Eigenvalues of a round on xy as the learning rate grows; theory alone."""
-    rates = np.geomspace(0.01, 1.5, 14)
-    found = eigenvalue_paths(xy_point(), [LINEAR[name] for name in DISKS], rates.tolist())
-    columns = 3
-    rows = -(-len(DISKS) // columns)
-    figure, panels = figures.new_figure(rows=rows, columns=columns, width=9.6, height=3.3 * rows)
-    for axes, name in zip(panels, DISKS, strict=True):
-        draw_disk(axes, found[name], name)
-        figures.label(axes, title=name)
-    return figure
+    return disk_figure(BilinearGame(), list(LINEAR), np.geomspace(0.01, 1.5, 24).tolist())

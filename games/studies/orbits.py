@@ -14,14 +14,14 @@ from core.lab.measurement import Cell, Measurement
 from core.lab.random import Keys
 from core.lab.run import Recording, Run
 from core.lab.study import FigureSpec, Plan, Study
-from core.lab.train import Block, train
 from core.lab.variant import Grid, Variant
 from games.bilinear import BilinearGame
+from games.conditions import by_seed, train_conditions
 from games.orbit import alternating_invariant, descent_growth, turning
-from games.spectrum import observed_rate, predicted_rates
+from games.spectrum import Point, observed_rate, predicted_rates, remembered_points
 from games.studies.orbit_figures import draw_disks, draw_growth, draw_portrait, draw_radius
 from games.studies.orbit_films import film_orbits
-from games.studies.orbit_settings import FILMED, FILMED_STEPS, LINEAR, MEMORY, PLAYED, xy_point
+from games.studies.orbit_settings import FILMED, FILMED_STEPS, LINEAR, PLAYED
 from games.studies.orbit_verdict import judge, tables
 
 RATES = Grid.between(1e-3, 1.0, per_decade=4).values()
@@ -39,12 +39,15 @@ PORTRAITS = (
 
 def _train_rates(variant: Variant, rates: tuple[float, ...], keys: Keys, steps: int, device: str) -> Run:
     """One variant at several rates, every step recorded with the path, rate by rate over the seeds."""
-    seeds = len(keys)
-    rows = keys.rows(torch.arange(seeds, device=keys.device).repeat(len(rates)))
-    lr = torch.tensor(rates, dtype=torch.float64, device=keys.device).repeat_interleave(seeds)
-    block = Block(variant, slice(0, len(lr)), {"lr": lr})
-    recording = Recording(points=steps, path=True)
-    return train(BilinearGame(device=device), [block], rows, steps=steps, recording=recording)
+    return train_conditions(
+        BilinearGame(device=device),
+        variant,
+        {"lr": rates},
+        keys,
+        conditions=len(rates),
+        steps=steps,
+        recording=Recording(points=steps, path=True),
+    )
 
 
 def measure_closed_form(cell: Cell, keys: Keys, /, *, device: str) -> Mapping[str, Tensor | Array]:
@@ -69,26 +72,22 @@ def measure_turning(cell: Cell, keys: Keys, /, *, device: str) -> Mapping[str, T
     turns, growth = turning(distance, run.curves["angle"])
     lr = np.repeat(RATES, seeds)
     by_rate = {"lr": lr, "turns": turns, "growth": growth, "distance": distance[:, :201]}
-    by_seed = {
-        name: np.swapaxes(x.reshape(len(RATES), seeds, *x.shape[1:]), 0, 1) for name, x in by_rate.items()
-    }
-    return {**by_seed, "step": np.tile(run.steps[:201], (seeds, 1))}
+    found = {name: by_seed(x, seeds) for name, x in by_rate.items()}
+    return {**found, "step": np.tile(run.steps[:201], (seeds, 1))}
 
 
 def measure_theory(cell: Cell, keys: Keys, /, *, device: str) -> Mapping[str, Tensor | Array]:
     """`predicted` and `observed` factor of the distance a round, `[S, L]`, at the rates of the cell."""
-    name, rates, seeds = cell["variant"], tuple(cell["rates"]), len(keys)
-    variant = LINEAR[name]
-    run = _train_rates(variant, rates, keys, cell["steps"], device)
+    rates, seeds = tuple(cell["rates"]), len(keys)
+    variant = LINEAR[cell["variant"]]
+    period, point = variant.scheme.period, Point.of(BilinearGame())
+    run = _train_rates(variant, rates, keys, cell["steps"] * period, device)
     assert run.path is not None
-    period = variant.scheme.period
-    observed = np.array(
-        [observed_rate(path[None], memory=MEMORY.get(name, 1), period=period) for path in run.path]
-    )
-    predicted = predicted_rates(xy_point(), variant, rates)
+    memory = remembered_points(point, variant)
+    observed = np.array([observed_rate(path[None], memory, period) for path in run.path])
     return {
-        "predicted": np.tile(predicted, (seeds, 1)),
-        "observed": observed.reshape(len(rates), seeds).swapaxes(0, 1),
+        "predicted": np.tile(predicted_rates(point, variant, rates), (seeds, 1)),
+        "observed": by_seed(observed, seeds),
     }
 
 
@@ -130,9 +129,9 @@ STUDY = Study(
     setup=(
         "The game xy: one player descends in x, the other ascends in y, the equilibrium is the origin. The "
         "field is exact; starts at distance 1 in keyed directions, float64; learning rates from 0.001 to 1. "
-        "Paths are compared with closed forms at every step. For nine methods whose round is a linear map, "
-        "the factor a round is also observed on paths and compared with the spectrum of the step's Jacobian, "
-        "taken by autograd through rule and play scheme."
+        "Paths are compared with closed forms at every step. For all methods whose round has a closed form "
+        "(games.rates), the factor a round is also observed on paths and compared with the spectrum of the "
+        "step's Jacobian, taken by autograd through rule and play scheme."
     ),
     criterion=(
         "At each of five learning rates: no step of simultaneous GDA changes the radius by a factor that "
@@ -195,9 +194,9 @@ STUDY = Study(
         FigureSpec(
             "disks",
             "Eigenvalues of a round on xy as the learning rate grows from 0.01 to 1.5 (dots grow with it). "
-            "Inside the unit circle the distance shrinks.",
-            "Six panels of dots about a unit circle: GDA's leave it, alternating GDA's move along it, the "
-            "cures' lie inside for moderate rates.",
+            "Inside the unit circle the distance shrinks; above each panel, where all of them are inside.",
+            "Panels of dots about a unit circle, one a method: GDA's leave it, alternating GDA's move along "
+            "it, the cures' lie inside for moderate rates.",
             draw_disks,
         ),
     ),

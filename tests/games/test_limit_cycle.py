@@ -116,7 +116,7 @@ def test_drive_is_that_of_descent_with_momentum(beta: float, play: PlayScheme) -
     """
     lr = 1e-4
     game = BilinearGame()
-    point = Point(game.mean_field, game.equilibrium, game.players)
+    point = Point.of(game)
     variant = Variant("method", "sgd", {"momentum": beta}, play=play)
     w = lr / (1.0 - beta)
     factor = predicted_rates(point, variant, [lr])[0]

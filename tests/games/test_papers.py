@@ -32,10 +32,6 @@ LARGE = BilinearGame(size=3, condition=4.0)
 """Singular values 1, 1/2, 1/4."""
 
 
-def point_of(game: BilinearGame) -> Point:
-    return Point(game.mean_field, game.equilibrium, game.players)
-
-
 def path(game: BilinearGame, variant: Variant, lr: float, rounds: int) -> Tensor:
     """`[R, rounds + 1, D]`."""
     blocks = [Block(variant, slice(0, len(KEYS)), {"lr": lr})]
@@ -56,7 +52,7 @@ RATES = [1e-3, 0.01, 0.1, 0.3, 0.5, 0.57]
 
 
 def factors(name: str, rates: list[float] | None = None) -> np.ndarray:
-    return predicted_rates(point_of(BilinearGame()), KNOWN[name].variant, RATES if rates is None else rates)
+    return predicted_rates(Point.of(BilinearGame()), KNOWN[name].variant, RATES if rates is None else rates)
 
 
 def test_descent_ascent_diverges_at_any_rate() -> None:
@@ -72,7 +68,7 @@ def test_simultaneous_momentum_diverges_for_any_sign() -> None:
     """Gidel et al. 2019, Theorem 5."""
     for beta in (-0.9, -0.5, -0.1, 0.3, 0.9):
         variant = Variant("momentum", "sgd", {"momentum": beta})
-        assert bool((predicted_rates(point_of(BilinearGame()), variant, RATES) > 1.0).all())
+        assert bool((predicted_rates(Point.of(BilinearGame()), variant, RATES) > 1.0).all())
 
 
 def test_alternating_negative_momentum_converges_at_the_stated_rate() -> None:
@@ -81,7 +77,7 @@ def test_alternating_negative_momentum_converges_at_the_stated_rate() -> None:
     variant = KNOWN["Momentum -0.5, alternating"].variant
     for condition in (1.5, 4.0):
         rates = [0.1, 0.5, 0.9]
-        found = predicted_rates(point_of(BilinearGame(size=3, condition=condition)), variant, rates)
+        found = predicted_rates(Point.of(BilinearGame(size=3, condition=condition)), variant, rates)
         for lr, factor in zip(rates, found, strict=True):
             assert factor**2 <= max(0.5, 1 - (lr / condition) ** 2 / 16)
     below, at, above = factors(variant.name, [1 - 1e-4, 1.0, 1 + 1e-4])
@@ -91,7 +87,7 @@ def test_alternating_negative_momentum_converges_at_the_stated_rate() -> None:
 
 def test_extragradient_is_best_at_the_known_rate() -> None:
     """|1 + ia - a^2|^2 = 1 - a^2 + a^4 is least at a = 1 / sqrt(2), where it is 3/4."""
-    best = best_rate(point_of(BilinearGame()), KNOWN["Extragradient"].variant)
+    best = best_rate(Point.of(BilinearGame()), KNOWN["Extragradient"].variant)
     assert best.lr == pytest.approx(math.sqrt(0.5), rel=1e-5)
     assert best.factor == pytest.approx(math.sqrt(0.75), rel=1e-9)
 
@@ -105,7 +101,7 @@ def test_optimistic_descent_converges_below_one_over_the_root_of_three() -> None
 def test_symplectic_adjustment_is_consensus_on_bilinear_games() -> None:
     """Balduzzi et al. 2018: where the game is Hamiltonian, A^T xi is the gradient of |xi|^2 / 2."""
     consensus = Variant("consensus", "sgd", adjust=Consensus(1.0))
-    point = point_of(BilinearGame(size=3, condition=4.0))
+    point = Point.of(BilinearGame(size=3, condition=4.0))
     symplectic = KNOWN["Symplectic adjustment"].variant
     np.testing.assert_allclose(
         step_jacobians(point, consensus, RATES), step_jacobians(point, symplectic, RATES), atol=1e-14
@@ -132,7 +128,7 @@ def test_extragradient_converges_up_to_one_over_the_largest_singular_value() -> 
     """Korpelevich 1976: for a monotone field of Lipschitz constant s, at rates below 1 / s."""
     for game in (BilinearGame(), LARGE):
         low, high = predicted_rates(
-            point_of(game), Variant("EG", "sgd", play=Extragradient()), [0.999, 1.001]
+            Point.of(game), Variant("EG", "sgd", play=Extragradient()), [0.999, 1.001]
         )
         assert low < 1 < high
 
@@ -154,7 +150,7 @@ def test_optimistic_descent_is_the_published_update_and_its_last_iterate_converg
 def test_extrapolation_from_the_past_is_optimistic_descent_at_the_points_ahead() -> None:
     """Gidel et al. 2019: without constraints both are one method."""
     past, optimistic = (
-        predicted_rates(point_of(LARGE), Variant("m", "sgd", play=play), RATES)
+        predicted_rates(Point.of(LARGE), Variant("m", "sgd", play=play), RATES)
         for play in (PastExtragradient(), Optimistic())
     )
     np.testing.assert_allclose(past, optimistic, rtol=1e-9)
@@ -166,11 +162,11 @@ def test_consensus_turns_less_the_stronger_it_is(gamma: float) -> None:
     real part has grown from zero; then steps below 2 gamma / (1 + gamma^2 s^2) converge."""
     lr = 1e-3
     variant = Variant("consensus", "sgd", adjust=Consensus(gamma))
-    field = (1 - spectra(point_of(BilinearGame()), variant, [lr])[0]) / lr
+    field = (1 - spectra(Point.of(BilinearGame()), variant, [lr])[0]) / lr
     np.testing.assert_allclose(field.real, gamma, rtol=1e-9)
     np.testing.assert_allclose(np.abs(field.imag) / field.real, 1 / gamma, rtol=1e-9)
     edge = 2 * gamma / (1 + gamma**2)
-    low, high = predicted_rates(point_of(BilinearGame()), variant, [0.999 * edge, 1.001 * edge])
+    low, high = predicted_rates(Point.of(BilinearGame()), variant, [0.999 * edge, 1.001 * edge])
     assert low < 1 < high
 
 
@@ -200,7 +196,7 @@ def test_competitive_descent_is_the_published_update() -> None:
 
 def test_anticipating_is_extragradient_on_bilinear_games() -> None:
     """Zhang and Lesser 2010: to descend where the other's step leads; here the field is linear."""
-    point = point_of(LARGE)
+    point = Point.of(LARGE)
     extragradient, anticipating = (
         step_jacobians(point, variant, RATES)
         for variant in (
@@ -215,7 +211,7 @@ def test_lola_shapes_twice_as_much_as_it_anticipates() -> None:
     """Foerster et al. 2018, by differentiating the other's step as well: |1 - i a - 2 a^2| with a = lr s,
     which is below 1 for a < sqrt(3) / 2."""
     variant, edge = Variant("LOLA", "sgd", adjust=LOLA()), math.sqrt(0.75)
-    low, high = predicted_rates(point_of(BilinearGame()), variant, [0.999 * edge, 1.001 * edge])
+    low, high = predicted_rates(Point.of(BilinearGame()), variant, [0.999 * edge, 1.001 * edge])
     assert low < 1 < high
 
 
@@ -225,7 +221,7 @@ def test_lookahead_minmax_contracts_where_it_goes_far_enough_back(rounds: int) -
     |1 - alpha + alpha (1 + i a)^k|^2 = 1 - alpha k (k - 1) a^2 + alpha^2 k^2 a^2: for alpha < 1 - 1/k."""
     edge = 1 - 1 / rounds
     low, high = (
-        predicted_rates(point_of(LARGE), Variant("LA", "sgd", play=Lookahead(rounds, alpha)), [1e-4, 1e-3])
+        predicted_rates(Point.of(LARGE), Variant("LA", "sgd", play=Lookahead(rounds, alpha)), [1e-4, 1e-3])
         for alpha in (0.95 * edge, edge + 0.05 * (1 - edge))
     )
     assert (low < 1).all()
@@ -236,7 +232,7 @@ def test_the_faster_player_plays_a_best_response() -> None:
     """Heusel et al. 2017, after Borkar 1997: as the ratio of the rates grows the slower player descends on
     the value at the other's best response, here (mu + s^2 / mu) x^2 / 2."""
     mu, slow = 0.3, 1e-5
-    point = point_of(BilinearGame(regularization=mu))
+    point = Point.of(BilinearGame(regularization=mu))
     for ratio, tolerance in ((1e2, 0.2), (1e3, 0.02), (1e4, 0.002)):
         variant = Variant("TTUR", "sgd", play=TwoTimeScales((1.0, ratio)))
         rates = (1 - spectra(point, variant, [slow])[0]) / slow

@@ -250,13 +250,6 @@ def test_extrapolation_from_the_past_looks_ahead_at_the_points_of_optimistic_des
     torch.testing.assert_close(torch.stack(seen), play(Optimistic(first="zero"), 29), rtol=1e-11, atol=1e-13)
 
 
-def test_extrapolation_from_the_past_contracts_at_its_closed_form() -> None:
-    # Its points ahead are those of optimistic descent: z'' = z' + 2 i lr z' - i lr z in x + iy.
-    rates = growth(play(PastExtragradient(), 600))[-1]
-    root = max(abs((1 + 2j * LR + sign * math.sqrt(1 - 4 * LR**2)) / 2) for sign in (1, -1))
-    torch.testing.assert_close(rates, torch.full_like(rates, root), rtol=1e-9, atol=0)
-
-
 @pytest.mark.parametrize("shared", [False, True])
 def test_extra_adam_from_the_past_discards_or_shares_its_state(shared: bool) -> None:
     scheme, rule = PastExtragradient(shared_state=shared), RULES["adam"]
@@ -347,13 +340,6 @@ def test_adam_takes_negative_momentum(beta1: float) -> None:
         m, v = beta1 * m + (1 - beta1) * g, 0.9 * v + 0.1 * g**2
         z = z - LR * (m / (1 - beta1**t)) / ((v / (1 - 0.9**t)).sqrt() + 1e-8)
         torch.testing.assert_close(point, z, rtol=1e-11, atol=1e-13)
-
-
-def test_negative_momentum_with_alternation_converges() -> None:
-    """Gidel et al. 2019: on xy it converges with alternation, and with simultaneous play for no momentum."""
-    assert bool((play(Alternating(), 4000, momentum=-0.5)[-1].norm(dim=-1) < 1e-2).all())
-    for momentum in (-0.9, -0.5, -0.1, 0.5):
-        assert bool((growth(play(Simultaneous(), 1500, momentum=momentum))[1000:] > 1.0).all())
 
 
 @pytest.mark.parametrize("scheme", SCHEMES, ids=repr)

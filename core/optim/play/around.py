@@ -74,6 +74,9 @@ class TwoTimeScales(PlayScheme):
 class Adjusted(PlayScheme):
     """A scheme whose players see an adjusted field.
 
+    An adjustment that goes by the learning rate sees `lr` itself: one rate for all, also around
+    `TwoTimeScales`, whose factors scale the players' steps and not what they expect of each other.
+
     Attributes:
         adjustment: what is done to the field, see `core.optim.adjustments`.
         play: the scheme.

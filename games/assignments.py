@@ -28,7 +28,7 @@ def _digits(base: int) -> int:
 def packed(assigned: Tensor, modes: int) -> Mapping[str, Tensor]:
     """Modes `[R, n]` in 0, ..., `modes` (the last for none) as measures `[R]`, float64."""
     base = modes + 1
-    parts = assigned.double().split(_digits(base), dim=1)
+    parts = torch.split(assigned.double(), _digits(base), dim=1)
     found = {}
     for number, part in enumerate(parts):
         places = torch.tensor([float(base**i) for i in range(part.shape[1])], dtype=torch.float64)

@@ -19,7 +19,7 @@ from games.dirac import DiracGAN
 from games.gan import Loss
 from games.rates import KNOWN
 from games.simplex import MatrixGame
-from games.spectrum import Point, observed_rate, predicted_rates, spectra, step_jacobians
+from games.spectrum import Point, observed_rate, predicted_rates, remembered_points, spectra, step_jacobians
 from games.theory import inside_text
 
 torch.set_num_threads(1)

@@ -167,7 +167,7 @@ def _sentence(results: Results, decisive: list[Finding], beside: list[Finding]) 
         for found in [parts[f"{regime}, {budget}: ranking of {len(METHODS)} methods, {game.name}"]]
     )
     edges = of.edges(regime)
-    edge = f" (best rate on the edge of the widest grid: {', '.join(edges)})" if edges else ""
+    edge = f" (best rate on the edge of the widest grid: {'; '.join(edges)})" if edges else ""
     return (
         f"Of 8 modes, tuned and at the end ({regime}): {values}{edge}; Adam covers more than half a mode "
         f"more than GDA in {held} of {len(decisive)} settings, {said[momentum]}; of GDA's cures on bilinear "

@@ -226,13 +226,16 @@ def _damping(beside: list[Finding]) -> str:
     part = {f.regime.removeprefix("parts: "): f.outcome for f in beside if f.regime.startswith("parts: ")}
     into, away = ([n for n, o in part.items() if o is asked] for asked in (Outcome.HOLDS, Outcome.FAILS))
     listed = "; ".join(f"{name}: {PARTS[name].note}" for name in away)
-    if set(into) == set(LAGGING) and len(into) + len(away) == len(part):
-        return (
-            f"all {len(into)} methods with a second moment of each player that swings with its gradient and "
-            f"lags behind it damp, all {len(away)} others leave ({listed})"
+    others = len(part) - len(LAGGING)
+    if set(into) <= set(LAGGING) and not set(away) & set(LAGGING):
+        still_open = [name for name in part if name not in (*into, *away)]
+        said = (
+            f"{len(into)} of {len(LAGGING)} methods with a second moment of each player that swings with its "
+            f"gradient and lags behind it damp, {len(away)} of {others} others leave ({listed})"
         )
+        return said + (f", open: {'; '.join(still_open)}" if still_open else "")
     return (
-        f"from far outside {', '.join(into) or 'no method'} come in and {', '.join(away) or 'none'} leave, "
+        f"from far outside {'; '.join(into) or 'no method'} come in and {'; '.join(away) or 'none'} leave, "
         "which is not the division that the derivation makes"
     )
 

@@ -61,14 +61,14 @@ class Run(_PlanChoice):
     studies: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[STUDY ...]")] = ()
     """their names; all studies if none is given"""
     workers: int | None = None
-    """processes; default: one a core"""
+    """processes; default: one a core that may be used"""
     engine: Annotated[str, tyro.conf.arg(metavar="local|dask")] = "local"
     """local: processes of this machine; dask: an existing Dask cluster (extra `cluster`), whose peers may run
     anything on each other: connect to your own only"""
     scheduler: Annotated[str | None, tyro.conf.arg(metavar="ADDRESS")] = None
     """of the cluster's scheduler, as in tcp://10.0.0.1:8786"""
     fresh: bool = False
-    """forget stored results of these studies first"""
+    """forget what is stored of these studies in this plan first; other plans' results stay"""
     tensorboard: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """also write curves (median and quartiles of each variant) and tuned settings for TensorBoard"""
 

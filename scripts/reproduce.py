@@ -14,7 +14,7 @@ import tyro
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from core.lab.commands import run_studies, write_report
+from core.lab.commands import print_verdicts, run_studies, write_report
 from core.lab.terminal import guarded
 
 
@@ -34,8 +34,9 @@ class Args:
 
 def main(args: Args) -> None:
     """Run, report, and say where it lies."""
-    run_studies((), args.plan, None, args.device, args.out, args.workers)
-    index = write_report(args.plan, None, args.device, args.out, args.workers)
+    # Judged once, by the report.
+    run_studies((), args.plan, None, args.device, args.out, args.workers, judged=False)
+    index = write_report(args.plan, None, args.device, args.out, args.workers, tell=print_verdicts)
     print(f"\nOpen {index.resolve().as_uri()}")
 
 

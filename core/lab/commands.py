@@ -9,22 +9,26 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from core.lab.benchmark import FOLDER, stored_benchmarks
 from core.lab.engines import check_device, engine
 from core.lab.errors import VhatError, nearest
 from core.lab.planning import estimates, plan_table
 from core.lab.progress import Bar
-from core.lab.registry import Registered, find, studies
+from core.lab.registry import Domain, Registered, find, survey
 from core.lab.runner import Job, job_of, run_jobs
 from core.lab.store import Store
-from core.lab.study import Table
+from core.lab.study import Results, Study, Table
 from core.lab.tables import findings_table, number, text_table
 from core.lab.tensorboard import check_tensorboard, write_results
 from core.lab.terminal import say
 from core.lab.trust import FOLDER as TRUST
 from core.lab.trust import standings, stored_trials
 from core.lab.verdict import Verdict
+
+if TYPE_CHECKING:
+    from core.lab.report import Entry
 
 RESULTS = "results.sqlite"
 REPORT = "report"
@@ -36,25 +40,34 @@ def _print(text: str = "") -> None:
     sys.stdout.write(f"{text}\n")
 
 
+def studies() -> dict[str, Registered]:
+    """All studies; of those that cannot be loaded a line is said."""
+    found, broken = survey()
+    for problem in broken:
+        say(f"left out: {problem}")
+    return found
+
+
 def _chosen(names: Sequence[str]) -> list[Registered]:
     return [find(name) for name in dict.fromkeys(names)] if names else list(studies().values())
 
 
 @contextmanager
-def _opened(out: Path, *, to_write: bool = False) -> Iterator[Store]:
+def _opened(out: Path, *, new: bool = False, reading: bool = False) -> Iterator[Store]:
+    """The store in a folder, which must be there unless a new one may be made."""
     try:
         there, stored = out.exists(), (out / RESULTS).exists()
     except OSError as error:
         raise VhatError(
             f"cannot look into {out}: {error.strerror}; choose another folder with --out"
         ) from error
-    if not to_write and out.is_dir() and not stored:
+    if not new and out.is_dir() and not stored:
         raise VhatError(f"there are no results in {out}; name the folder with --out, or vhat run first")
-    if not to_write and not there:
+    if not new and not there:
         raise VhatError(
             f"there is no folder {out}; name the one with the results with --out, or vhat run first"
         )
-    store = Store(out / RESULTS, notify=say)
+    store = Store(out / RESULTS, notify=say, reading=reading)
     try:
         yield store
     finally:
@@ -77,7 +90,9 @@ def _jobs(
 
 def list_studies() -> None:
     """The studies of all domains."""
-    rows = [(r.domain.name, name, r.study.title, ", ".join(r.study.plans)) for name, r in studies().items()]
+    found, broken = survey()
+    rows = [(r.domain.name, name, r.study.title, ", ".join(r.study.plans)) for name, r in found.items()]
+    rows += [("broken", b.module, str(b), "") for b in broken]
     _print(text_table(Table("", ("domain", "study", "title", "plans"), tuple(rows))))
 
 
@@ -93,14 +108,15 @@ def run_studies(
     kind: str = "local",
     scheduler: str | None = None,
     tensorboard: Path | None = None,
+    judged: bool = True,
 ) -> None:
-    """Run studies to their end, on an engine of that kind, print their verdicts, and write what TensorBoard
-    shows if a folder is given for it."""
+    """Run studies to their end, on an engine of that kind, print their verdicts (unless a report that follows
+    does), and write what TensorBoard shows if a folder is given for it."""
     chosen = _chosen(names)
     if tensorboard is not None:
         check_tensorboard()
     _check_engine(kind, scheduler, workers)
-    with _opened(out, to_write=True) as store:
+    with _opened(out, new=True) as store:
         jobs = _jobs(chosen, plan, seeds, device, store, elsewhere=scheduler is not None)
         start = time.perf_counter()
         with Bar("vhat") as progress, ExitStack() as stack:
@@ -113,14 +129,15 @@ def run_studies(
 
                 cluster = dask_engine(scheduler, chosen, device, progress.note)
                 executor, width = stack.enter_context(cluster)
-            for registered in chosen if fresh else ():
-                store.forget(registered.study.id)
+            for job in jobs if fresh else ():
+                job.forget()
             run_jobs(jobs, executor, width, progress)
         say(
             f"{len(jobs)} studies in {time.perf_counter() - start:.0f} s, {plan} plan; "
             f"results in {store.path}"
         )
-        _print(verdict_table(zip(chosen, jobs, strict=True)))
+        for registered, job in zip(chosen, jobs, strict=True) if judged else ():
+            _print(verdict_lines(registered.domain, registered.study, judge(registered, job)))
         if tensorboard is not None:
             for job in jobs:
                 _show_on_tensorboard(job, tensorboard)
@@ -156,7 +173,7 @@ def plan_study(name: str, plan: str, seeds: int | None, device: str, out: Path) 
     check_device(device)
     registered = find(name)
     chosen = registered.study.plan(plan).with_seeds(seeds)
-    with _opened(out, to_write=True) as store:
+    with _opened(out, new=True) as store:
         say(f"measuring shards of {name} for about a minute; what is needed of their results is kept")
         table = plan_table(registered, chosen, out, estimates(registered, chosen, store, device=device))
     _print(f"{table.caption}\n\n{text_table(table)}")
@@ -168,47 +185,60 @@ def judge(registered: Registered, job: Job) -> Verdict:
     Raises:
         VhatError: if it has not been run in this plan.
     """
-    if not job.complete():
+    return registered.study.judge(_results(registered, job))
+
+
+def _results(registered: Registered, job: Job) -> Results:
+    try:
+        return job.results()
+    except VhatError as error:
+        # Asked only now: to look for what is pending takes as long as to read what is there.
+        if job.complete():
+            raise
         flag = "" if job.plan.name == "quick" else f" --{job.plan.name}"
         raise VhatError(
             f"study {registered.study.id!r} has no complete results of its {job.plan.name} plan "
             f"with this code in {job.view.store.path.parent}: vhat run {registered.study.id}{flag}"
-        )
-    return registered.study.judge(job.results())
+        ) from error
 
 
-def verdict_table(pairs: Iterable[tuple[Registered, Job]]) -> str:
+def verdict_lines(domain: Domain, study: Study, verdict: Verdict) -> str:
     """Study, verdict, main effect with interval, and the answer in short, for the terminal."""
-    blocks = []
-    for registered, job in pairs:
-        verdict = judge(registered, job)
-        main = verdict.main or verdict.findings[0]
-        holds = sum(f.outcome == "holds" for f in verdict.findings if f.decisive)
-        decisive = sum(f.decisive for f in verdict.findings)
-        blocks.append(
-            f"{registered.domain.name}/{registered.study.id}: {verdict.label.value.upper()} "
-            f"({holds} of {decisive} findings hold; {main.regime}: {number(main.effect)} "
-            f"[{number(main.low)}, {number(main.high)}] {main.unit}, {main.replicas} replicas)\n"
-            f"    {verdict.brief}"
-        )
-    return "\n".join(blocks)
+    main = verdict.main or verdict.findings[0]
+    holds = sum(f.outcome == "holds" for f in verdict.findings if f.decisive)
+    decisive = sum(f.decisive for f in verdict.findings)
+    return (
+        f"{domain.name}/{study.id}: {verdict.label.value.upper()} "
+        f"({holds} of {decisive} findings hold; {main.regime}: {number(main.effect)} "
+        f"[{number(main.low)}, {number(main.high)}] {main.unit}, {main.replicas} replicas)\n"
+        f"    {verdict.brief}"
+    )
 
 
 def show_study(name: str, plan: str, seeds: int | None, device: str, out: Path) -> None:
     """A study's verdict, findings and tables."""
     registered = find(name)
-    with _opened(out) as store:
+    with _opened(out, reading=True) as store:
         (job,) = _jobs([registered], plan, seeds, device, store)
-        verdict = judge(registered, job)
-        study = registered.study
+        study, results = registered.study, _results(registered, job)
+        verdict = study.judge(results)
         _print(f"{study.title} ({study.id}, {plan} plan)\n\nClaim: {study.claim}\n")
         _print(f"{verdict.label.value.upper()}: {verdict.sentence}\n")
-        for table in (findings_table(verdict.findings), *study.tables(job.results())):
+        for table in (findings_table(verdict.findings), *study.tables(results)):
             _print(f"{table.caption}\n{text_table(table)}\n")
 
 
-def write_report(plan: str, seeds: int | None, device: str, out: Path, workers: int | None = 1) -> Path:
-    """Write the report of all studies that are stored; those that are not are listed as not run.
+def write_report(
+    plan: str,
+    seeds: int | None,
+    device: str,
+    out: Path,
+    workers: int | None = 1,
+    *,
+    tell: Callable[[Sequence[Entry]], None] = lambda _: None,
+) -> Path:
+    """Write the report of all studies that are stored; those that are not are listed as not run. Its entries
+    are given to `tell`.
 
     Raises:
         VhatError: if no study has been run in this plan.
@@ -216,7 +246,7 @@ def write_report(plan: str, seeds: int | None, device: str, out: Path, workers: 
     from core.lab.report import Stored, build_report
 
     check_device(device)
-    with _opened(out) as store:
+    with _opened(out, reading=True) as store:
         chosen = [Stored(r, r.study.plan(plan).with_seeds(seeds), store.path, device) for r in _chosen(())]
     flag = "" if plan == "quick" else f" --{plan}"
     nothing = f"nothing to report: no study of the {plan} plan is stored in {out}; vhat run{flag} --out {out}"
@@ -224,7 +254,13 @@ def write_report(plan: str, seeds: int | None, device: str, out: Path, workers: 
     trials, unread = stored_trials(out / TRUST)
     with engine(workers, "cpu") as (executor, _):
         index, problems = build_report(
-            chosen, out / REPORT, measured, standings(trials), executor=executor, nothing=nothing
+            chosen,
+            out / REPORT,
+            measured,
+            standings(trials),
+            executor=executor,
+            nothing=nothing,
+            tell=tell,
         )
     for problem in (*damaged, *unread, *problems):
         say(problem)
@@ -244,7 +280,7 @@ def export_studies(
 
     flag = "" if plan == "quick" else f" --{plan}"
     exported, chosen = 0, _chosen(names)
-    with _opened(out) as store:
+    with _opened(out, reading=True) as store:
         for job in _jobs(chosen, plan, seeds, device, store):
             done = export_study(job, kind, to or out / EXPORT)
             if done is None and names:
@@ -260,6 +296,13 @@ def export_studies(
         raise VhatError(
             f"nothing to export: no study of the {plan} plan is stored in {out}; vhat run{flag} --out {out}"
         )
+
+
+def print_verdicts(entries: Sequence[Entry]) -> None:
+    """The verdicts of a report, for the terminal."""
+    for entry in entries:
+        if entry.verdict is not None:
+            _print(verdict_lines(entry.domain, entry.study, entry.verdict))
 
 
 def doctor(out: Path, device: str, *, full: bool) -> None:

@@ -4,7 +4,9 @@ it."""
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,11 +17,13 @@ from core.lab import stats
 from core.lab.conformance import check_problem
 from core.lab.engines import InProcess
 from core.lab.errors import VhatError
+from core.lab.owner import is_alive, this_process
 from core.lab.problem import Problem
 from core.lab.progress import Bar
 from core.lab.run import Recording
 from core.lab.runner import local_job, run_jobs
 from core.lab.store import Store
+from core.lab.store_file import MEMORY
 from core.lab.study import Plan, Table
 from core.lab.sweep import Objective, Regime, Sweep, SweepResult
 from core.lab.tables import number, sweep_table, text_table
@@ -162,10 +166,12 @@ def compare(
         seeds: fresh seeds for the report. tuning_seeds: seeds to choose learning rates on.
         objective: what is compared; the name of a measure stands for its final value, lower is better.
         points: recorded points of a curve.
-        out: a file in which the stored run is kept; None keeps it in memory.
+        out: a file in which the stored run is kept, in place of those of earlier calls; None keeps it in
+            memory.
 
     Raises:
-        VhatError: for unknown rules, too few seeds, or a problem that does not keep the contract.
+        VhatError: for unknown rules, too few seeds, a problem that does not keep the contract, or an `out`
+            that belongs to something else.
     """
     check_problem(problem, exact=False)
     if isinstance(variants, str):
@@ -191,12 +197,18 @@ def compare(
         reporting_seeds=seeds,
         recording=recording,
     )
-    store = Store(Path(out) if out is not None else Path(":memory:"))
-    # The problem is only known to this process: what an earlier call stored may be another problem's.
-    store.forget(_NAME)
-    job = local_job(_NAME, Plan("own", steps, tuning_seeds, seeds), (sweep,), store)
-    with Bar(_NAME) as progress:
-        run_jobs([job], InProcess(), 1, progress)
-    result = sweep.result(job.view)
-    store.close()
-    return Comparison(result)
+    # The problem is only known to this call: what lies in the file may be another problem's, of an earlier
+    # call or of one that goes on in another process.
+    code = f"{this_process()} {uuid.uuid4().hex}"
+    with closing(Store(Path(out) if out is not None else MEMORY, chosen=True)) as store:
+        store.forget_rows(s.address for s in store.shards(_NAME) if not _goes_on(s.code))
+        job = local_job(_NAME, Plan("own", steps, tuning_seeds, seeds), (sweep,), store, code=code)
+        with Bar(_NAME) as progress:
+            run_jobs([job], InProcess(), 1, progress)
+        return Comparison(sweep.result(job.view))
+
+
+def _goes_on(code: str) -> bool:
+    """Whether another process may still need the rows of a call."""
+    owner = code.partition(" ")[0]
+    return owner != this_process() and is_alive(owner)

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from core.lab.benchmark import FOLDER as BENCHMARKS
 from core.lab.benchmark import stored_benchmarks
-from core.lab.engines import check_device, compute, one_process_a_shard
+from core.lab.engines import check_device, compute, cores, one_process_a_shard
 from core.lab.errors import VhatError, one_line
 from core.lab.problem import Field
 from core.lab.random import Keys
@@ -170,8 +170,7 @@ def _studies() -> Check:
 
 def _device(device: str) -> Check:
     check_device(device)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    said = f"{device} works; {cores} cores"
+    said = f"{device} works; {cores()} cores"
     if torch.cuda.is_available():
         said += f", {torch.cuda.device_count()} CUDA devices (use --device cuda)"
     return Check("device", "fine", said)

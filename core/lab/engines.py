@@ -10,12 +10,14 @@ import importlib
 import multiprocessing
 import os
 import signal
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from typing import ParamSpec, TypeVar
 
 import torch
@@ -123,8 +125,27 @@ def check_device(device: str) -> None:
         raise VhatError(f"device {device!r} cannot be used here ({reason}); use --device cpu") from error
 
 
+def cores() -> int:
+    """How many processors this process may use."""
+    # A container or a batch system lends some of those that the machine has.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _start_worker() -> None:
     torch.set_num_threads(1)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: BaseProcess) -> None:
+    """End when the parent has, whatever ended it: a worker that waits for work would wait for ever.
+
+    A thread and not Linux's PR_SET_PDEATHSIG, which is sent when the parent's thread ends that started the
+    worker.
+    """
+    parent.join()
+    os._exit(1)
 
 
 class _Pool(ProcessPoolExecutor):
@@ -154,13 +175,13 @@ def engine(workers: int | None, device: str) -> Iterator[tuple[Executor, int]]:
     """An executor and how many shards it computes at a time.
 
     Args:
-        workers: processes; None means one a core, and 1 means this process. An accelerator is driven from
-            this process.
+        workers: processes; None means one a core that may be used, and 1 means this process. An accelerator
+            is driven from this process.
 
     Raises:
         VhatError: for fewer than one worker.
     """
-    count = workers if workers is not None else (os.cpu_count() or 1)
+    count = workers if workers is not None else cores()
     if count < 1:
         raise VhatError(f"--workers needs at least 1, got {count}")
     if count == 1 or device != "cpu":

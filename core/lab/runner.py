@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
 from contextlib import contextmanager
@@ -23,6 +24,8 @@ _POLL = 0.2
 """Seconds between two looks at what another process computes."""
 _LOOK = 1.0
 """Seconds between two looks at how wide the engine is."""
+_KEPT = 64 * 2**20
+"""Bytes of arrays of a study that are kept between two looks at what is stored."""
 
 
 class ShardFailed(VhatError):
@@ -35,21 +38,35 @@ class ShardFailed(VhatError):
 
 @dataclass
 class StoredView:
-    """The store as one study sees it, each row read once."""
+    """The store as one study sees it; the rows read last are kept, up to `keep` bytes of arrays."""
 
     store: Store
     study: str
     code: str
-    _read: dict[str, Payload] = field(default_factory=dict)
+    keep: int = _KEPT
+    _kept: OrderedDict[str, Payload] = field(default_factory=OrderedDict)
+    _bytes: int = 0
+    _read: set[str] = field(default_factory=set)
 
     def __call__(self, spec: Spec) -> Payload | None:
         address = address_of(self.study, spec, self.code)
-        if address not in self._read:
-            payload = self.store.get(self.study, spec, self.code)
-            if payload is None:
-                return None
-            self._read[address] = payload
-        return self._read[address]
+        if address in self._kept:
+            self._kept.move_to_end(address)
+            return self._kept[address]
+        payload = self.store.get(self.study, spec, self.code)
+        if payload is None:
+            return None
+        self._read.add(address)
+        self._kept[address] = payload
+        self._bytes += _size(payload)
+        while self._bytes > self.keep:
+            self._bytes -= _size(self._kept.popitem(last=False)[1])
+        return payload
+
+    def drop(self) -> None:
+        """Keep no arrays any more: what is asked for is read again."""
+        self._kept.clear()
+        self._bytes = 0
 
     def put(self, spec: Spec, done: Done) -> None:
         """Keep a shard's result."""
@@ -64,6 +81,10 @@ class StoredView:
     def addresses(self) -> frozenset[str]:
         """Addresses of all rows that were read."""
         return frozenset(self._read)
+
+
+def _size(payload: Payload) -> int:
+    return sum(array.nbytes for array in payload.values())
 
 
 @dataclass(frozen=True)
@@ -89,11 +110,22 @@ class Job:
         Raises:
             VhatError: if the study has not been run in this plan.
         """
-        return Results(self.plan, {e.name: e.result(self.view) for e in self.experiments})
+        try:
+            return Results(self.plan, {e.name: e.result(self.view) for e in self.experiments})
+        finally:
+            self.view.drop()
 
     def complete(self) -> bool:
         """Whether nothing is pending."""
         return all(not e.pending(self.view) for e in self.experiments)
+
+    def forget(self) -> int:
+        """Remove what is stored of this plan, and nothing of others; how many shards it was."""
+        for experiment in self.experiments:
+            # Looks for every shard of each stage that has been reached.
+            experiment.pending(self.view)
+        self.view.drop()
+        return self.view.store.forget_rows(self.view.addresses)
 
 
 def job_of(registered: Registered, plan: Plan, store: Store, *, device: str = "cpu") -> Job:
@@ -110,14 +142,24 @@ def job_of(registered: Registered, plan: Plan, store: Store, *, device: str = "c
 
 
 def local_job(
-    study_id: str, plan: Plan, experiments: tuple[Experiment, ...], store: Store, *, device: str = "cpu"
+    study_id: str,
+    plan: Plan,
+    experiments: tuple[Experiment, ...],
+    store: Store,
+    *,
+    device: str = "cpu",
+    code: str = "local",
 ) -> Job:
-    """The job of experiments that exist in this process only (a problem of one's own): needs `InProcess`."""
+    """The job of experiments that exist in this process only (a problem of one's own): needs `InProcess`.
+
+    Nothing tells one such problem from another, so in a file that others use too `code` must be a word that
+    nobody else takes.
+    """
 
     def send(executor: Executor, experiment: Experiment, spec: Spec) -> Future[Done]:
         return executor.submit(compute, experiment, spec, device)
 
-    return Job(study_id, plan, experiments, StoredView(store, study_id, "local"), send)
+    return Job(study_id, plan, experiments, StoredView(store, study_id, code), send)
 
 
 @dataclass
@@ -141,6 +183,8 @@ class _Stage:
             return 0.0
         self.waiting = self.experiment.pending(self.job.view)
         self.complete = not self.waiting
+        if self.complete:
+            self.job.view.drop()
         return sum(s.cost for s in self.waiting)
 
 

@@ -13,9 +13,8 @@ import io
 import json
 import math
 import sqlite3
-import time
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,41 +25,26 @@ import numpy as np
 from core.lab.errors import StoreError, one_line
 from core.lab.experiment import Payload, Spec
 from core.lab.owner import is_alive, this_process
-
-SCHEMA = 1
-_PATIENCE = 60.0
-"""Seconds to wait for another process that writes."""
-_TABLE = """CREATE TABLE shards (
-    address TEXT PRIMARY KEY,
-    study TEXT NOT NULL,
-    spec TEXT NOT NULL,
-    code TEXT NOT NULL,
-    seconds REAL NOT NULL,
-    payload BLOB NOT NULL,
-    digest TEXT NOT NULL
-) WITHOUT ROWID"""
-# Absent from stores of earlier days; it says nothing about results, so their version stays.
-_CLAIMS = """CREATE TABLE claims (
-    address TEXT PRIMARY KEY,
-    owner TEXT NOT NULL
-) WITHOUT ROWID"""
-_ROWS = "SELECT address, study, spec, code, seconds, payload, digest FROM shards"
-_TABLES = {"shards": _TABLE, "claims": _CLAIMS}
-# sqlite quotes what it found in a damaged file, and Python cannot always read that.
-_ERRORS = (sqlite3.Error, UnicodeDecodeError)
-# What the world may do to a sound file; any other error is the file's own.
-_CIRCUMSTANCES = frozenset(
-    (
-        sqlite3.SQLITE_PERM,
-        sqlite3.SQLITE_BUSY,
-        sqlite3.SQLITE_LOCKED,
-        sqlite3.SQLITE_NOMEM,
-        sqlite3.SQLITE_READONLY,
-        sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_FULL,
-        sqlite3.SQLITE_CANTOPEN,
-    )
+from core.lab.store_file import (
+    ERRORS,
+    MEMORY,
+    NotAStore,
+    bears_marks,
+    check_pages,
+    connect,
+    connect_to_read,
+    held,
+    identity,
+    is_damage,
+    make_tables,
+    set_aside,
+    tables_of,
+    wait_for,
 )
+
+_ROWS = "SELECT address, study, spec, code, seconds, payload, digest FROM shards"
+_TRIES = 3
+"""How often to open a file that other processes move aside."""
 
 
 def canonical(spec: Spec) -> str:
@@ -128,56 +112,86 @@ class Claim:
 class Store:
     """Results by address, in one file.
 
+    Args:
+        path: of the file.
+        notify: for lines that are no errors.
+        reading: nothing is changed: the file may lie where nothing can be written. It must exist.
+        chosen: a person named the file, not vhat: what is there and is no store of vhat's, not even a damaged
+            one, is refused and not set aside.
+
     Raises:
-        StoreError: if the folder cannot be made or the file cannot be opened or written.
+        StoreError: if the folder cannot be made or the file cannot be opened or written, or belongs to
+            something else; when reading, if it is damaged.
     """
 
-    def __init__(self, path: Path, *, notify: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        notify: Callable[[str], None] = lambda _: None,
+        reading: bool = False,
+        chosen: bool = False,
+    ) -> None:
         self.path = path
         self._notify = notify
+        self._reading = reading
+        if not reading:
+            self._make_folder()
+        for _ in range(_TRIES):
+            try:
+                with held(path):
+                    try:
+                        self._open()
+                    finally:
+                        self._file = identity(path)
+            except StoreError:
+                self._close_quietly()
+                raise
+            except ERRORS as error:
+                self._close_quietly()
+                self._bear(error, chosen=chosen)
+            else:
+                return
+        raise StoreError(f"cannot open {path}: it is damaged again and again; choose another folder")
+
+    def _make_folder(self) -> None:
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.parent.mkdir(parents=True, exist_ok=True)
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", error)
             raise StoreError(
-                f"cannot make the folder {path.parent}: {reason}; choose another with --out"
+                f"cannot make the folder {self.path.parent}: {reason}; choose another with --out"
             ) from error
-        try:
-            self._open()
-        except _ERRORS as error:
-            self._close_quietly()
-            if _is_circumstance(error):
-                raise StoreError(f"cannot open {path}: {error}; choose another folder with --out") from error
-            self._set_aside(str(error))
-            self._open()
+
+    def _bear(self, error: Exception, *, chosen: bool) -> None:
+        """Set a damaged file aside; anything else that stops the file from being opened is one line."""
+        why = one_line(str(error))
+        if not is_damage(error):
+            raise StoreError(f"cannot open {self.path}: {why}; choose another folder with --out") from error
+        if self._reading:
+            raise StoreError(
+                f"{self.path} is damaged ({why}); the next vhat run sets it aside and computes again"
+            ) from error
+        if chosen and not bears_marks(self.path):
+            raise NotAStore(
+                f"{self.path} is no store of vhat ({why}) and is left as it is; choose another place"
+            ) from error
+        if said := set_aside(self.path, self._file, why):
+            self._notify(said)
 
     def _open(self) -> None:
-        self._db = sqlite3.connect(self.path, timeout=_PATIENCE, isolation_level=None)
-        # Damaged text is compared like any other: it must not stop the row from being read.
-        self._db.text_factory = lambda data: data.decode("utf-8", errors="replace")
-        self._wait_for("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=FULL")
-        (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        if version not in (0, SCHEMA):
+        self._db = connect_to_read(self.path) if self._reading else connect(self.path)
+        tables = tables_of(self._db, self.path)
+        if self._reading and not tables:
+            # An empty file holds no results.
             self._db.close()
-            raise StoreError(
-                f"{self.path} was written by another version of vhat (schema {version}, this one writes "
-                f"{SCHEMA}); move it away, or choose another folder with --out"
-            )
-        # At once, so that of two processes which meet an empty file only one makes the table.
-        self._wait_for("BEGIN IMMEDIATE")
-        stored = dict(self._db.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'"))
-        for name, text in _TABLES.items():
-            if name not in stored:
-                self._db.execute(text)
-        self._db.execute(f"PRAGMA user_version={SCHEMA}")
-        self._db.execute("COMMIT")
-        if any(stored.get(name, text) != text for name, text in _TABLES.items()):
-            raise sqlite3.DatabaseError("its tables are not those that vhat makes")
-        # Reads every page: damage in the middle of the file is found now and not halfway through a run.
-        (state,) = self._db.execute("PRAGMA quick_check(1)").fetchone()
-        if state != "ok":
-            raise sqlite3.DatabaseError(state)
+            self._db = connect(MEMORY)
+            make_tables(self._db)
+        elif not self._reading:
+            wait_for(self._db, "PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=FULL")
+            make_tables(self._db)
+        check_pages(self._db, tables)
         self._check_addresses()
 
     def _check_addresses(self) -> None:
@@ -192,21 +206,14 @@ class Store:
             if not all(isinstance(t, str) for t in texts) or _address(*texts).encode() != address:
                 misplaced.append((address,))
         if misplaced:
-            self._db.executemany("DELETE FROM shards WHERE address = CAST(? AS TEXT)", misplaced)
-            self._notify(f"{self.path}: {len(misplaced)} stored results were damaged and are computed again")
+            if not self._reading:
+                self._db.executemany("DELETE FROM shards WHERE address = CAST(? AS TEXT)", misplaced)
+            self._notify(
+                f"{self.path}: {len(misplaced)} stored results were damaged and {self._again('are')}"
+            )
 
-    def _wait_for(self, statement: str) -> None:
-        # sqlite gives up at once where waiting might be for ever, as on the way to write-ahead logging.
-        deadline = time.monotonic() + _PATIENCE
-        while True:
-            try:
-                self._db.execute(statement)
-            except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                    raise
-                time.sleep(0.02)
-            else:
-                return
+    def _again(self, are: str) -> str:
+        return f"{are} computed again" + (" by the next vhat run" if self._reading else "")
 
     def _close_quietly(self) -> None:
         db = getattr(self, "_db", None)
@@ -214,29 +221,12 @@ class Store:
             with contextlib.suppress(sqlite3.Error):
                 db.close()
 
-    def _set_aside(self, why: str) -> None:
-        why = one_line(why)
-        number = 1
-        while (aside := self.path.with_name(f"{self.path.name}.damaged-{number}")).exists():
-            number += 1
-        try:
-            self.path.replace(aside)
-            for suffix in ("-wal", "-shm"):
-                Path(f"{self.path}{suffix}").unlink(missing_ok=True)
-        except OSError as error:
-            raise StoreError(
-                f"{self.path} is damaged ({why}) and cannot be moved aside: {error.strerror}"
-            ) from error
-        self._notify(
-            f"{self.path} was damaged ({why}); it is kept as {aside.name}, and results are computed again"
-        )
-
     @contextmanager
     def _guarded(self) -> Iterator[sqlite3.Connection]:
         try:
             yield self._db
-        except _ERRORS as error:
-            if _is_circumstance(error):
+        except ERRORS as error:
+            if not is_damage(error):
                 raise StoreError(
                     f"cannot use {self.path}: {error}; what was stored before is kept, "
                     "run the same command again"
@@ -247,7 +237,11 @@ class Store:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._guarded() as db:
+        with self._guarded() as db, held(self.path):
+            if identity(self.path) != self._file:
+                raise StoreError(
+                    f"{self.path} was moved or removed while it was in use; run the same command again"
+                )
             db.execute("BEGIN IMMEDIATE")
             try:
                 yield db
@@ -285,9 +279,10 @@ class Store:
         # A damaged index may lead to another row, sound in itself.
         if row[0] == address and _is_sound(row):
             return decode(row[5])
-        with self._guarded() as db:
-            db.execute("DELETE FROM shards WHERE address = ?", (address,))
-        self._notify(f"{study}: a stored result was damaged and is computed again")
+        if not self._reading:
+            with self._guarded() as db:
+                db.execute("DELETE FROM shards WHERE address = ?", (address,))
+        self._notify(f"{study}: a stored result was damaged and {self._again('is')}")
         return None
 
     def claim(self, study: str, spec: Spec, code: str) -> Claim:
@@ -326,10 +321,21 @@ class Store:
 
     def forget(self, study: str | None = None) -> int:
         """Remove the results of a study, or of all; returns how many shards there were."""
+        with self._transaction() as db:
+            count = db.execute("DELETE FROM shards WHERE ? IS NULL OR study = ?", (study, study)).rowcount
+        self._shrink()
+        return count
+
+    def forget_rows(self, addresses: Iterable[str]) -> int:
+        """Remove the results at these addresses; returns how many there were."""
+        with self._transaction() as db:
+            count = db.executemany("DELETE FROM shards WHERE address = ?", ((a,) for a in addresses)).rowcount
+        self._shrink()
+        return count
+
+    def _shrink(self) -> None:
         with self._guarded() as db:
-            cursor = db.execute("DELETE FROM shards WHERE ? IS NULL OR study = ?", (study, study))
             db.execute("VACUUM")
-        return cursor.rowcount
 
 
 def _row_digest(address: str, study: str, spec: str, code: str, seconds: float, blob: bytes) -> str:
@@ -349,10 +355,6 @@ def _is_sound(row: Sequence[Any]) -> bool:
     return bool(digest == _row_digest(address, study, spec, code, seconds, blob))
 
 
-def _is_circumstance(error: Exception) -> bool:
-    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF in _CIRCUMSTANCES
-
-
 @dataclass(frozen=True)
 class Health:
     """A store's rows, and how many of them have a digest that does not fit."""
@@ -367,28 +369,17 @@ def examine(path: Path) -> Health:
     Raises:
         StoreError: for a file that is no store, or that of another version.
     """
-    # Without a log nobody has it open: then sqlite need not make files beside it to read it.
-    alone = "" if Path(f"{path}-wal").exists() else "&immutable=1"
     try:
-        with contextlib.closing(
-            sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro{alone}", uri=True, timeout=_PATIENCE)
-        ) as db:
-            db.text_factory = lambda data: data.decode("utf-8", errors="replace")
-            (version,) = db.execute("PRAGMA user_version").fetchone()
-            if version != SCHEMA:
-                raise StoreError(
-                    f"{path} was written by another version of vhat (schema {version}, not {SCHEMA})"
-                )
-            (state,) = db.execute("PRAGMA quick_check(1)").fetchone()
+        with contextlib.closing(connect_to_read(path, beside=False)) as db:
+            tables = tables_of(db, path)
+            check_pages(db, tables)
             sound, before = [], ""
-            for row in db.execute(_ROWS):
+            for row in db.execute(_ROWS) if "shards" in tables else ():
                 # A row out of order would be looked for in vain.
                 sound.append(_is_sound(row) and before < row[0] == _address(*row[1:4]))
                 before = row[0] if sound[-1] else before
-    except _ERRORS as error:
-        raise StoreError(
-            f"{path} cannot be read: {error}; the next run sets aside what is damaged"
-        ) from error
-    if state != "ok":
-        raise StoreError(f"{path} is damaged: {state}; the next run sets it aside")
+    except ERRORS as error:
+        if not is_damage(error):
+            raise StoreError(f"{path} cannot be read: {error}") from error
+        raise StoreError(f"{path} is damaged: {error}; the next run sets it aside") from error
     return Health(len(sound), sound.count(False))

@@ -10,12 +10,13 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from core.cli import main
 from core.lab import commands
 from core.lab.errors import VhatError, nearest
-from core.lab.registry import Registered
+from core.lab.registry import Broken, Registered
 from core.lab.store import Store
 from core.lab.terminal import guarded
 from tests.lab import bowls
@@ -48,7 +49,7 @@ def registry(monkeypatch: pytest.MonkeyPatch) -> None:
         return bowls.REGISTERED
 
     monkeypatch.setattr(commands, "find", find)
-    monkeypatch.setattr(commands, "studies", lambda: {"tiny-bowl": bowls.REGISTERED})
+    monkeypatch.setattr(commands, "survey", lambda: ({"tiny-bowl": bowls.REGISTERED}, ()))
     monkeypatch.delenv("VHAT_DEBUG", raising=False)
 
 
@@ -73,6 +74,22 @@ def stored(out: Path) -> dict[str, float]:
     found = {s.address: s.seconds for s in store.shards("tiny-bowl")}
     store.close()
     return found
+
+
+def test_a_broken_study_is_listed_and_stops_no_other(
+    out: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = Broken("weather.studies.rain", VhatError("cannot import weather.studies.rain: no clouds"))
+    monkeypatch.setattr(commands, "survey", lambda: ({"tiny-bowl": bowls.REGISTERED}, (broken,)))
+    assert main(["list"]) == 0
+    shown = capsys.readouterr().out
+    assert "tiny-bowl" in shown
+    assert "broken" in shown
+    assert "no clouds" in shown
+    assert main(["run", "--tiny", "--workers", "1", "--out", str(out)]) == 0
+    captured = capsys.readouterr()
+    assert "tiny-bowl: " in captured.out
+    assert captured.err.splitlines()[0] == f"left out: {broken}"
 
 
 def test_list_names_the_studies(capsys: pytest.CaptureFixture[str]) -> None:
@@ -187,6 +204,25 @@ def test_a_wrong_device_or_worker_count_forgets_nothing(
     for wrong in (["--device", "nonsense"], ["--workers", "0"], ["--seeds", "1"]):
         fails(["run", "tiny-bowl", "--tiny", "--fresh", *wrong, "--out", str(out)], capsys)
     assert stored(out) == before
+
+
+def test_fresh_forgets_one_plan_only(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(out) == 0
+    tiny = stored(out)
+    assert main(["run", "tiny-bowl", "--tiny", "--seeds", "40", "--out", str(out)]) == 0
+    both = stored(out)
+    assert len(both) > len(tiny)
+    capsys.readouterr()
+    assert main(["show", "tiny-bowl", "--tiny", "--out", str(out)]) == 0
+    shown = capsys.readouterr().out
+    store = Store(out / "results.sqlite")
+    store.put("tiny-bowl", {"of": "another plan"}, "code", {"v": np.arange(2)}, 1.0)
+    store.close()
+    assert run(out, "--fresh") == 0
+    assert len(stored(out)) == len(both) + 1
+    capsys.readouterr()
+    assert main(["show", "tiny-bowl", "--tiny", "--out", str(out)]) == 0
+    assert capsys.readouterr().out == shown
 
 
 def test_a_store_of_another_version_is_one_line(out: Path, capsys: pytest.CaptureFixture[str]) -> None:

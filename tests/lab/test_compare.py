@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from core.lab.errors import ConformanceError, VhatError
 from core.lab.modules import ModuleProblem, problem_from
 from core.lab.problem import Field
 from core.lab.random import Keys
+from core.lab.store import Store
 from core.lab.sweep import Objective
 from core.lab.variant import Grid, Variant
 from tests.lab.bowls import Bowl
@@ -114,6 +117,62 @@ def test_a_later_call_on_the_same_file_takes_nothing_from_another_problem(tmp_pa
     values = [c.result.values("own problem", "sgd") for c in (quiet, loud, fresh)]
     assert not np.array_equal(values[0], values[1])
     assert np.array_equal(values[1], values[2])
+
+
+class Meets(Bowl):
+    """While it is trained another process compares on the same file."""
+
+    def __init__(self, out: Path, other: list[str]) -> None:
+        super().__init__(noise=5.0)
+        self.out, self.other = out, other
+
+    def measure(self, params: Tensor, keys: Keys) -> Mapping[str, Tensor]:
+        if len(params) > 5 and not self.other:
+            self.other.append(
+                subprocess.run(
+                    [sys.executable, "-c", OTHER, str(self.out)],
+                    cwd=ROOT,
+                    capture_output=True,
+                    text=True,
+                    check=False,
+                ).stderr
+            )
+        return super().measure(params, keys)
+
+
+ROOT = Path(__file__).resolve().parents[2]
+OTHER = """
+import sys
+from core.lab.compare import compare
+from tests.lab.bowls import Bowl
+compare(Bowl(noise=0.0), ["sgd"], steps=10, seeds=3, tuning_seeds=2, out=sys.argv[1])
+"""
+
+
+def test_two_processes_on_one_file_take_nothing_from_each_other(tmp_path: Path) -> None:
+    out, other = tmp_path / "run.sqlite", list[str]()
+    together = compare(Meets(out, other), ["sgd"], steps=10, seeds=3, tuning_seeds=2, out=out)
+    assert len(other) == 1
+    assert "Error" not in other[0]
+    alone = compare(Bowl(noise=5.0), ["sgd"], steps=10, seeds=3, tuning_seeds=2)
+    values = [c.result.values("own problem", "sgd") for c in (together, alone)]
+    assert np.array_equal(*values)
+    store = Store(out, reading=True)
+    # Both runs are kept: the other began while this one went on.
+    assert len({s.code for s in store.shards("compare")}) == 2
+    store.close()
+    compare(Bowl(), ["sgd"], steps=10, seeds=3, tuning_seeds=2, out=out)
+    store = Store(out, reading=True)
+    assert len({s.code for s in store.shards("compare")}) == 1
+    store.close()
+
+
+def test_a_file_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
+    out = tmp_path / "notes.txt"
+    out.write_text("mine\n")
+    with pytest.raises(VhatError, match="no store of vhat"):
+        compare(Bowl(), ["sgd"], steps=5, seeds=3, tuning_seeds=2, out=out)
+    assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("notes.txt", "mine\n")]
 
 
 class Broken(Bowl):

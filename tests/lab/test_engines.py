@@ -4,7 +4,10 @@ fit. Real clusters are tried in tests/crash/test_cluster.py."""
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import CancelledError, Future
 from pathlib import Path
@@ -14,18 +17,65 @@ import pytest
 from distributed import KilledWorker
 
 from core.cli import main
-from core.lab import cluster, commands
+from core.lab import cluster, commands, engines
 from core.lab.cluster import DaskExecutor, Wanted, dask_engine, describe
 from core.lab.engines import InProcess, WorkerDied, compute_by_name
 from core.lab.errors import VhatError
+from core.lab.owner import _born as born
 from core.lab.progress import Quiet
 from core.lab.runner import ShardFailed, job_of, run_jobs
 from core.lab.store import Store
 from tests.lab import bowls
 
+ROOT = Path(__file__).resolve().parents[2]
 PLAN = bowls.STUDY.plan("tiny")
 WANTED = Wanted.of([bowls.REGISTERED], "cpu")
 HERE = describe(WANTED)
+
+
+def test_only_processors_that_may_be_used_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines.os, "sched_getaffinity", lambda pid: {5}, raising=False)
+    monkeypatch.setattr(engines.os, "cpu_count", lambda: 64)
+    assert engines.cores() == 1
+    with engines.engine(None, "cpu") as (executor, width):
+        assert (type(executor), width) == (InProcess, 1)
+    monkeypatch.delattr(engines.os, "sched_getaffinity")
+    assert engines.cores() == 64
+
+
+PARENT = """
+import os, time
+from core.lab.engines import processes
+if __name__ == "__main__":
+    with processes(2) as pool:
+        busy = [pool.submit(time.sleep, 1.0) for _ in range(2)]
+        print(*pool._processes, flush=True)
+        [b.result() for b in busy]
+        print("idle", flush=True)
+        pool.submit(time.sleep, 3600).result()
+"""
+
+
+def test_workers_end_with_a_parent_that_was_killed(tmp_path: Path) -> None:
+    (tmp_path / "parent.py").write_text(PARENT)
+    parent = subprocess.Popen(
+        [sys.executable, str(tmp_path / "parent.py")],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert parent.stdout is not None
+    workers = [int(pid) for pid in parent.stdout.readline().split()]
+    assert parent.stdout.readline() == "idle\n"
+    assert len(workers) == 2
+    assert all(map(born, workers))
+    parent.kill()
+    parent.wait()
+    # One of them waits for work, the other is busy for an hour.
+    deadline = time.monotonic() + 60
+    while any(map(born, workers)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(map(born, workers))
 
 
 @pytest.fixture

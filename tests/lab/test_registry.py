@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from core.lab import registry
-from core.lab.errors import VhatError, nearest
+from core.lab.errors import ConformanceError, VhatError, nearest
 
 DOMAIN = 'from core.lab.registry import Domain\nDOMAIN = Domain("{name}", "Title", "About.", order={order})\n'
 STUDY = (
@@ -114,6 +114,37 @@ def test_an_unknown_study_gets_the_nearest_names(root: Path) -> None:
         registry.find("canyn")
     with pytest.raises(VhatError, match="known: canyon, first-step"):
         registry.find("zzzzz")
+
+
+def test_a_broken_neighbour_stops_nothing(root: Path) -> None:
+    make(root, "vhat_test_h", {"fine_one": STUDY.format(id="fine-one"), "other": STUDY.format(id="renamed")})
+    make(root, "vhat_test_i", {"bad": "import vhat_no_such_package\n", "good": STUDY.format(id="good")})
+    make(root, "vhat_test_j", {}, domain="1 / 0\n")
+    make(
+        root,
+        "vhat_test_k",
+        {"typed": "from core.lab.errors import ConformanceError\nraise ConformanceError('x')"},
+    )
+    found, broken = registry.survey()
+    assert sorted(found) == ["fine-one", "good", "renamed"]
+    assert sorted(b.module for b in broken) == [
+        "vhat_test_i.studies.bad",
+        "vhat_test_j.domain",
+        "vhat_test_k.studies.typed",
+    ]
+    assert registry.find("renamed").module == "vhat_test_h.studies.other"
+    assert registry.find("good").domain.name == "vhat_test_i"
+    for name in [m for m in sys.modules if m.startswith("vhat_test_")]:
+        del sys.modules[name]
+    # The named one is loaded, and its neighbours are not.
+    assert registry.find("fine-one").module == "vhat_test_h.studies.fine_one"
+    assert "vhat_test_h.studies.other" not in sys.modules
+    with pytest.raises(VhatError, match=r"cannot import vhat_test_i\.studies\.bad"):
+        registry.find("bad")
+    with pytest.raises(ConformanceError):
+        registry.find("typed")
+    with pytest.raises(VhatError, match=r"unknown study 'god'; did you mean 'good'.*left out: .*vhat_test_j"):
+        registry.find("god")
 
 
 def test_nearest_names_are_near() -> None:

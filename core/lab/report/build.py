@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from functools import partial
 from pathlib import Path
@@ -35,6 +35,7 @@ def build_report(
     *,
     executor: Executor | None = None,
     nothing: str = "",
+    tell: Callable[[Sequence[Entry]], None] = lambda _: None,
 ) -> tuple[Path, tuple[str, ...]]:
     """Write the report of these studies into the folder `out`, which holds nothing else.
 
@@ -48,6 +49,7 @@ def build_report(
         out: a folder that does not exist, is empty, or holds an earlier report, which is replaced.
         executor: draws the pages of stored studies; this process if None.
         nothing: the error where no entry has results; if empty, such a report is written too.
+        tell: given all entries, with their verdicts, once the report lies in its place.
 
     Returns:
         The first page; and a line for each figure or table that could not be made, whose page says so too.
@@ -59,9 +61,8 @@ def build_report(
     try:
         with staged_beside(out) as folder:
             staged = folder / "report"
-            problems = _Writer(staged, out).write(
-                entries, measured, promises, executor or InProcess(), nothing
-            )
+            writer = _Writer(staged, out)
+            made = writer.write(entries, measured, promises, executor or InProcess(), nothing)
             if out.exists():
                 out.rename(folder / "earlier")
             staged.rename(out)
@@ -69,7 +70,8 @@ def build_report(
         raise VhatError(
             f"cannot write the report to {out}: {error.strerror or error}; choose another folder with --out"
         ) from error
-    return out / "index.html", problems
+    tell(made)
+    return out / "index.html", tuple(writer.problems)
 
 
 def _check_place(out: Path) -> None:
@@ -108,8 +110,8 @@ class _Writer:
         promises: Sequence[Standing],
         executor: Executor,
         nothing: str,
-    ) -> tuple[str, ...]:
-        """All files; returns the problems met."""
+    ) -> list[Entry]:
+        """All files; returns the entries."""
         (self.root / "studies").mkdir(parents=True)
         made = materials(asked, self.root, executor)
         entries = [entry for entry, _ in made]
@@ -146,7 +148,7 @@ class _Writer:
             )
         for (entry, own), (before, after) in zip(made, pages.neighbours(entries), strict=True):
             self._study(entry, own, before, after)
-        return tuple(self.problems)
+        return entries
 
     def _page(self, template: str, path: str, **context: object) -> None:
         text = self.templates.get_template(template).render(**context)

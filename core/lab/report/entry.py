@@ -109,7 +109,7 @@ class Stored:
     def entry(self) -> Entry:
         """Results, verdict and provenance; without them where not all of the plan is stored."""
         domain, study = self.registered.domain, self.registered.study
-        store = Store(self.store, notify=say)
+        store = Store(self.store, notify=say, reading=True)
         try:
             job = job_of(self.registered, self.plan, store, device=self.device)
             try:

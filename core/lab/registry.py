@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -132,17 +132,21 @@ def survey() -> tuple[dict[str, Registered], tuple[Broken, ...]]:
     for domain, package in there:
         for name in _study_modules(package, broken):
             try:
-                study = getattr(_load(name), "STUDY", None)
-                if not isinstance(study, Study):
-                    continue
-                if study.id in found:
-                    raise VhatError(
-                        f"two studies are called {study.id!r}: {found[study.id].module} and {name}"
-                    )
-                found[study.id] = Registered(domain, study, name)
+                if (study := _study(name, found)) is not None:
+                    found[study.id] = Registered(domain, study, name)
             except VhatError as error:
                 broken.append(Broken(name, error))
     return found, tuple(broken)
+
+
+def _study(name: str, found: Mapping[str, Registered]) -> Study | None:
+    """A module's study, if it holds one, under an id that no other has."""
+    study = getattr(_load(name), "STUDY", None)
+    if not isinstance(study, Study):
+        return None
+    if study.id in found:
+        raise VhatError(f"two studies are called {study.id!r}: {found[study.id].module} and {name}")
+    return study
 
 
 def _study_modules(package: str, broken: list[Broken]) -> list[str]:

@@ -381,5 +381,7 @@ def examine(path: Path) -> Health:
     except ERRORS as error:
         if not is_damage(error):
             raise StoreError(f"{path} cannot be read: {error}") from error
-        raise StoreError(f"{path} is damaged: {error}; the next run sets it aside") from error
+        raise StoreError(
+            f"{path} is damaged and cannot be read: {error}; the next run sets it aside"
+        ) from error
     return Health(len(sound), sound.count(False))

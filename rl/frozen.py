@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,25 +22,38 @@ BETAS2 = (0.9, 0.99, BETA2)
 """Memories whose v-hat is followed beside the training, which has the last."""
 
 
-def frozen_policies(problem: Reinforce, keys: Keys, level: float) -> tuple[Tensor, Tensor]:
-    """Train by Adam until a batch's mean return reaches `level`, each replica for itself, and freeze it
-    there.
+class Frozen(NamedTuple):
+    """Policies that were trained and are held.
 
-    Returns:
-        Parameters `[R, D]`, and v-hat at that moment for each of `BETAS2`, `[R, len(BETAS2), D]` (NaN where
-        nothing was trained; the last is Adam's own). A replica that does not get there is frozen after
-        `MOST_UPDATES` updates.
+    Attributes:
+        params: `[R, D]`.
+        live: v-hat at that moment for each of `BETAS2`, `[R, len(BETAS2), D]` (NaN where nothing was trained;
+            the last is Adam's own).
+        reached: `[R]`, 1.0 where the level was reached; 0.0 where training ended without it.
+    """
+
+    params: Tensor
+    live: Tensor
+    reached: Tensor
+
+
+def frozen_policies(problem: Reinforce, keys: Keys, level: float) -> Frozen:
+    """Train by Adam until a batch's mean return reaches `level`, each replica for itself, and freeze it
+    there, or after `MOST_UPDATES` updates if it does not get there.
     """
     rule = RULES["adam"]
     params = problem.init(keys)
     state = rule.init(params)
     betas = torch.tensor(BETAS2, dtype=torch.float64, device=params.device)[:, None]
     followed = torch.zeros_like(params, dtype=torch.float64)[:, None].repeat(1, len(betas), 1)
+    there = torch.zeros(len(keys), dtype=torch.float64, device=params.device)
     frozen, live = params.clone(), torch.full_like(followed, torch.nan)
     training = torch.ones(len(keys), dtype=torch.bool, device=params.device)
     for step in range(MOST_UPDATES + 1):
         sample = problem.field(params, keys, step)
-        reached = training & ((sample.measures["return"] >= level) | (step == MOST_UPDATES))
+        enough = sample.measures["return"] >= level
+        reached = training & (enough | (step == MOST_UPDATES))
+        there[reached & enough] = 1.0
         frozen[reached] = params[reached]
         if step:
             live[reached] = followed[reached] / (1 - betas**step)
@@ -48,4 +62,4 @@ def frozen_policies(problem: Reinforce, keys: Keys, level: float) -> tuple[Tenso
             break
         followed = betas * followed + (1 - betas) * sample.values.double()[:, None] ** 2
         params, state = rule.step(params, sample.values, state, lr=TRAINING_RATE, beta2=BETA2)
-    return frozen, live
+    return Frozen(frozen, live, there)

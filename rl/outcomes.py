@@ -1,4 +1,8 @@
-"""How runs of training went: when they reached a return, and whether they failed."""
+"""How runs of training went: what they returned, when they reached a return, and whether they failed.
+
+A run that diverged counts everywhere as one that has learned nothing: it returns what its own policy returned
+before the first update, it never reached any level, and it has failed.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +21,17 @@ SOLVING = 195.0
 """A return of CartPole-v1 below which a run has failed: what its first version counted as solved."""
 
 
+def returns(result: SweepResult, regime: str, variant: str) -> Array:
+    """`[seeds]`: the mean return over training; of a run that diverged, that of its first episodes."""
+    values = result.values(regime, variant)
+    return np.where(np.isfinite(values), values, untrained(result.run(regime, variant)))
+
+
+def untrained(run: Run) -> Array:
+    """`[seeds]`: the return of the first training episodes, before any update."""
+    return np.asarray(run.curves["field/return"][:, 0])
+
+
 def first_reached(run: Run, level: float) -> Array:
     """`[seeds]`: the first recorded update at which training episodes returned `level`; else infinite."""
     reached = np.nan_to_num(run.curves["field/return"][:, 1:], nan=-np.inf) >= level
@@ -25,11 +40,9 @@ def first_reached(run: Run, level: float) -> Array:
 
 
 def speed(run: Run, level: float) -> Array:
-    """`[seeds]`: minus log2 of `first_reached`; runs that never got there count as the update after the
-    last.
-    """
+    """`[seeds]`: minus log2 of `first_reached`; runs that never got there count as twice the budget."""
     first = first_reached(run, level)
-    return np.asarray(-np.log2(np.where(np.isfinite(first), first, run.steps[-1] + 1.0)))
+    return np.asarray(-np.log2(np.where(np.isfinite(first), first, 2.0 * run.steps[-1])))
 
 
 def ended_below(run: Run, level: float) -> Array:
@@ -58,7 +71,7 @@ def outcome_table(
     """
     rows = []
     for name in result.variants:
-        run, values = result.run(regime, name), result.values(regime, name)
+        run, values = result.run(regime, name), returns(result, regime, name)
         steps = first_reached(run, learned)
         rows.append(
             (
@@ -73,8 +86,9 @@ def outcome_table(
     return Table(
         f"{regime}: IQM of the mean return over training; the share of runs whose last recorded training "
         f"episodes returned less than {failed:g}; median updates until training episodes returned "
-        f"{learned:g}, and the share of runs in which they never did. {result.sweep.reporting_seeds} fresh "
-        "seeds, 95% intervals by bootstrap, of shares by Wilson.",
+        f"{learned:g}, and the share of runs in which they never did. A run that diverged counts as "
+        f"untrained. {result.sweep.reporting_seeds} fresh seeds, 95% intervals by bootstrap, of shares "
+        "by Wilson.",
         ("variant", "IQM", "share failed", f"updates to {learned:g}", "never", *(head for head, _ in more)),
         tuple(rows),
     )

@@ -31,9 +31,12 @@ class FixedSecondMoment:
         return self.values.to(second_moment.dtype)
 
 
-def updates(rule: Rule, samples: Tensor, *, warm: int) -> Tensor:
+def updates(rule: Rule, samples: Tensor, *, warm: int, start: Tensor | None = None) -> Tensor:
     """The updates `[M - warm, R, D]` of a rule at rate 1 along gradient samples `[M, R, D]` at fixed
     parameters; the first `warm` samples only bring its state into swing.
+
+    Args:
+        start: `[R, D]`, for rules whose state depends on where a run starts; None for zeros.
 
     Raises:
         ValueError: unless 0 <= warm < M.
@@ -41,7 +44,7 @@ def updates(rule: Rule, samples: Tensor, *, warm: int) -> Tensor:
     if not 0 <= warm < len(samples):
         raise ValueError(f"a warm-up of {warm} leaves nothing of {len(samples)} samples")
     origin = torch.zeros_like(samples[0])
-    state = rule.init(origin)
+    state = rule.init(origin if start is None else start)
     found = torch.empty(len(samples) - warm, *origin.shape, dtype=origin.dtype, device=origin.device)
     for number, sample in enumerate(samples):
         moved, state = rule.step(origin, sample, state, lr=1.0)

@@ -37,19 +37,20 @@ class ShuffledSecondMoment:
         return rows[:, permutation].view(second_moment.shape)
 
 
-def shuffle(size: int, *, device: torch.device | str | None = None) -> Tensor:
-    """A fixed permutation of 0, ..., size - 1 that is a single cycle: int64 `[size]`.
+def shuffle(size: int, *, device: torch.device | str | None = None, keys: Tensor | None = None) -> Tensor:
+    """A fixed permutation of 0, ..., size - 1 that is a single cycle: int64 `[size]`; or one for each of
+    `keys` (int64 `[R]`), `[R, size]`, on their device.
 
     The cycle visits the indices in the order of their hashes (the finalizer of splitmix64, Steele et al.
     2014).
     """
-    z = (torch.arange(size, device=device) + 1) * _signed(0x9E3779B97F4A7C15)
+    z = (torch.arange(size, device=device if keys is None else keys.device) + 1) * _signed(0x9E3779B97F4A7C15)
+    if keys is not None:
+        z = z + keys[:, None]
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         z = (z ^ _shift_right(z, shift)) * _signed(factor)
     order = torch.argsort(z ^ _shift_right(z, 31), stable=True)
-    permutation = torch.empty_like(order)
-    permutation[order] = order.roll(-1)
-    return permutation
+    return torch.empty_like(order).scatter_(-1, order, order.roll(-1, dims=-1))
 
 
 def _signed(bits: int) -> int:

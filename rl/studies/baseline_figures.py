@@ -9,8 +9,12 @@ from matplotlib.figure import Figure
 from core.lab import figures, stats
 from core.lab.study import Results
 from rl.studies.baseline_noise import MEMORYLESS
-from rl.studies.baseline_settings import BATCHES, DIAL, EPISODES, REGIMES, batch_name, gap
-from rl.studies.baseline_verdict import CHANGES, SCALES, change
+from rl.studies.baseline_settings import BATCHES, CELLS, batch_name, gap
+from rl.studies.baseline_verdict import CHANGES, SCALES, SHOWN, change
+from rl.studies.settings import EPISODES
+
+COLUMNS = 4
+"""Of the figures with a panel for each of `CELLS`."""
 
 
 def _points(axes: Axes, results: Results, scale: str) -> None:
@@ -22,7 +26,7 @@ def _points(axes: Axes, results: Results, scale: str) -> None:
     with figures.style():
         for (sweep, words, names, marker), shade in zip(groups, ("#009E73", "#0072B2"), strict=True):
             x = np.array([stats.interval(noise[name], "mean") for name in names])
-            y = np.array([stats.interval(gap(results, sweep, name, scale), "mean") for name in names])
+            y = np.array([stats.interval(gap(results, (sweep, name), scale), "mean") for name in names])
             axes.errorbar(
                 x[:, 0],
                 y[:, 0],
@@ -60,42 +64,36 @@ def draw_dial(results: Results) -> Figure:
 
 def draw_changes(results: Results) -> Figure:
     """The interaction: how the lead changes where noise is taken out, on each scale."""
-    figure, panels = figures.new_figure(columns=len(SCALES), height=3.8, width=10.8)
-    for number, (axes, scale) in enumerate(zip(panels, SCALES, strict=True)):
+    figure, panels = figures.new_figure(columns=len(SHOWN), height=5.2, width=13.0)
+    for number, (axes, scale) in enumerate(zip(panels, SHOWN, strict=True)):
         figures.effect_bars(axes, [change(results, what, scale) for what in CHANGES])
         if number:
             axes.set_yticklabels([])
-        figures.label(axes, x=SCALES[scale], title="change of the lead" if number == 0 else "")
+        figures.label(axes, x=SHOWN[scale], title="change of the lead" if number == 0 else "")
     figures.legend_below(figure)
     return figure
 
 
 def draw_curves(results: Results) -> Figure:
     """Learning curves in every regime."""
-    figure, panels = figures.new_figure(rows=2, columns=5, height=6.0, width=10.8, sharey=True)
-    cells = [("baselines", r.name) for r in REGIMES] + [("episodes", r.name) for r in DIAL]
-    for number, (axes, (name, regime)) in enumerate(zip(panels, cells, strict=False)):
+    figure, panels = figures.new_figure(rows=3, columns=COLUMNS, height=8.6, width=10.8, sharey=True)
+    for number, (axes, (name, regime)) in enumerate(zip(panels, CELLS, strict=True)):
         sweep = results.sweep(name)
         for variant in sweep.variants:
             run = sweep.run(regime, variant)
             returns = run.curves["field/return"][:, 1:]
             figures.curves_with_intervals(axes, run.steps[1:], returns, variant, higher=True)
-        figures.label(axes, x="update", y="" if number % 5 else "return [steps]", title=regime)
-    for axes in panels[len(cells) :]:
-        axes.set_visible(False)
+        figures.label(axes, x="update", y="" if number % COLUMNS else "return [steps]", title=regime)
     figures.legend_below(figure)
     return figure
 
 
 def draw_rates(results: Results) -> Figure:
     """The whole learning-rate curve in every regime."""
-    figure, panels = figures.new_figure(rows=2, columns=5, height=6.0, width=10.8, sharey=True)
-    cells = [("baselines", r.name) for r in REGIMES] + [("episodes", r.name) for r in DIAL]
-    for number, (axes, (name, regime)) in enumerate(zip(panels, cells, strict=False)):
+    figure, panels = figures.new_figure(rows=3, columns=COLUMNS, height=8.6, width=10.8, sharey=True)
+    for number, (axes, (name, regime)) in enumerate(zip(panels, CELLS, strict=True)):
         figures.lr_curve(axes, results.sweep(name), regime)
         axes.set_yscale("linear")
-        figures.label(axes, y="" if number % 5 else "mean return over training", title=regime)
-    for axes in panels[len(cells) :]:
-        axes.set_visible(False)
+        figures.label(axes, y="" if number % COLUMNS else "mean return over training", title=regime)
     figures.legend_below(figure)
     return figure

@@ -9,7 +9,8 @@ from core.lab.random import Keys
 from rl.frozen import frozen_policies
 from rl.problems import cartpole
 from rl.sampling import sample_fields
-from rl.studies.baseline_settings import BASELINES, BATCHES, EPISODES, WITHOUT, batch_name
+from rl.studies.baseline_settings import BASELINES, BATCHES, NORMALIZED, WITHOUT, batch_name
+from rl.studies.settings import EPISODES
 from rl.updates import noise_share, sample_mean, unit
 
 MEMORYLESS = tuple(words for words, name in BASELINES.items() if name != "running")
@@ -25,7 +26,8 @@ def noise_by_estimator(cell: Cell, keys: Keys, *, device: str) -> dict[str, Tens
     problems = {
         words: cartpole(episodes=EPISODES, baseline=BASELINES[words], device=device) for words in MEMORYLESS
     }
-    params, _ = frozen_policies(problems["leave-one-out"], keys.fold("training"), float(cell["level"]))
+    problems[NORMALIZED] = cartpole(episodes=EPISODES, baseline="loo", normalized=True, device=device)
+    params = frozen_policies(problems["leave-one-out"], keys.fold("training"), float(cell["level"])).params
     samples = int(cell["samples"])
     found = sample_fields(problems, params, keys.fold("estimates"), samples)
     fewest = {batch_name(e): cartpole(episodes=e, device=device) for e in BATCHES if e < EPISODES}

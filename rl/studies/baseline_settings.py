@@ -12,13 +12,8 @@ from core.lab.sweep import Regime
 from core.lab.variant import Grid, Variant
 from rl import outcomes
 from rl.problems import cartpole
-from rl.shares import logit
-
-EPISODES = 8
-LIMIT = 500.0
-"""The longest return of CartPole-v1."""
-LEARNED = 100.0
-"""A return of the training episodes that is counted as reached: a random policy has 22."""
+from rl.shares import Trio, logit
+from rl.studies.settings import ADAM, DESCENTS, EPISODES, LEARNED, LIMIT, RATES, UNUSED, best_of
 
 WITHOUT = "no baseline"
 BASELINES: Mapping[str, str] = {
@@ -28,14 +23,19 @@ BASELINES: Mapping[str, str] = {
     "value function": "value",
     "optimal constant": "optimal",
 }
+NORMALIZED = "leave-one-out, normalised"
+"""Advantages divided by their standard deviation: biased, and it hides the gradient's size from the rule."""
 BATCHES = (2, 8, 32, 128)
 """Episodes an update, without a baseline: the dial of the noise, whose variance falls as 1 / episodes."""
+SPENT = (2, 8)
+"""Batches that get more updates too, until they have had as many episodes as `EQUAL` has."""
+EQUAL = 32
 
-ADAM = "Adam"
-DESCENTS = ("Gradient descent", "Momentum")
 _RULES = {"Gradient descent": "sgd", "Momentum": "momentum", ADAM: "adam"}
-_RATES = {"Gradient descent": (3.16e-4, 3.17e-3), "Momentum": (1e-4, 1e-3), ADAM: (1e-2, 1e-1)}
-"""Where each variant's grid begins and ends; it is widened where the best rate lies on an edge."""
+_NORMALIZED_RATES = {**RATES, "Gradient descent": (1e-2, 1e-1), "Momentum": (3.16e-3, 3.17e-2)}
+
+Cell = tuple[str, str]
+"""A sweep and one of its regimes."""
 
 
 def batch_name(episodes: int) -> str:
@@ -43,53 +43,69 @@ def batch_name(episodes: int) -> str:
     return f"{episodes} episodes"
 
 
-UNUSED = {"evaluation_episodes": 2}
-"""What is compared are the training episodes."""
-REGIMES = tuple(
-    Regime(words, cartpole, {"episodes": EPISODES, "baseline": name, **UNUSED})
-    for words, name in BASELINES.items()
-)
-DIAL = tuple(
-    Regime(batch_name(episodes), cartpole, {"episodes": episodes, "baseline": "none", **UNUSED})
-    for episodes in BATCHES
-)
+def spent_name(episodes: int) -> str:
+    """The name of a sweep, and of its regime, with as many episodes in all as `EQUAL` has."""
+    return f"{episodes} episodes, more updates"
 
 
-def variants(per_decade: int) -> tuple[Variant, ...]:
+def spent_updates(episodes: int, updates: int) -> int:
+    """The updates after which a batch has had the episodes that `EQUAL` has in `updates`."""
+    return updates * EQUAL // episodes
+
+
+def _regime(name: str, **settings: object) -> Regime:
+    return Regime(name, cartpole, {**settings, **UNUSED})
+
+
+REGIMES = tuple(_regime(words, episodes=EPISODES, baseline=name) for words, name in BASELINES.items())
+NORMALIZED_REGIME = _regime(NORMALIZED, episodes=EPISODES, baseline="loo", normalized=True)
+DIAL = tuple(_regime(batch_name(e), episodes=e, baseline="none") for e in BATCHES)
+MORE_UPDATES = tuple(_regime(spent_name(e), episodes=e, baseline="none") for e in SPENT)
+CELLS: tuple[Cell, ...] = (
+    *(("baselines", regime.name) for regime in REGIMES),
+    ("normalised", NORMALIZED),
+    *(("episodes", regime.name) for regime in DIAL),
+    *((regime.name, regime.name) for regime in MORE_UPDATES),
+)
+"""All in which Adam and descent are compared."""
+
+
+def variants(per_decade: int, *, normalized: bool = False) -> tuple[Variant, ...]:
     """Adam and both descents."""
+    rates = _NORMALIZED_RATES if normalized else RATES
     return tuple(
-        Variant(name, rule, lr=Grid.between(*_RATES[name], per_decade=per_decade))
+        Variant(name, rule, lr=Grid.between(*rates[name], per_decade=per_decade))
         for name, rule in _RULES.items()
     )
 
 
-def returns(results: Results, sweep: str, regime: str, variant: str) -> Array:
-    """`[seeds]`: mean return over training; a diverged replica counts as a return of nothing."""
-    values = results.sweep(sweep).values(regime, variant)
-    return np.where(np.isfinite(values), values, 0.0)
-
-
-def gaps_of(results: Results, sweep: str, regimes: tuple[str, ...], scale: str) -> Array:
-    """`[seeds]`: the gap (see `gap`), mean over regimes."""
-    return np.asarray(np.mean([gap(results, sweep, regime, scale) for regime in regimes], axis=0))
-
-
-def best_descent(results: Results, sweep: str, regime: str) -> str:
+def rival_of(results: Results, cell: Cell) -> str:
     """The better of gradient descent and momentum on the tuning seeds."""
-    tuned = results.sweep(sweep).tuned
-    return max(DESCENTS, key=lambda name: float(np.max(tuned[regime, name].scores)))
+    return best_of(results.sweep(cell[0]), cell[1], DESCENTS)
 
 
-def speed(results: Results, sweep: str, regime: str, variant: str) -> Array:
+def speed(results: Results, cell: Cell, variant: str) -> Array:
     """`[seeds]`: how fast training episodes came to return `LEARNED`, see `rl.outcomes.speed`."""
-    return outcomes.speed(results.sweep(sweep).run(regime, variant), LEARNED)
+    return outcomes.speed(results.sweep(cell[0]).run(cell[1], variant), LEARNED)
 
 
-def gap(results: Results, sweep: str, regime: str, scale: str) -> Array:
+def gap(results: Results, cell: Cell, scale: str) -> Array:
     """`[seeds]`: Adam less the better descent, both tuned, on a scale: `return`, `logit` or `speed`."""
-    rival = best_descent(results, sweep, regime)
+    names = ADAM, rival_of(results, cell)
     if scale == "speed":
-        adam, other = (speed(results, sweep, regime, name) for name in (ADAM, rival))
+        adam, other = (speed(results, cell, name) for name in names)
         return adam - other
-    adam, other = (returns(results, sweep, regime, name) for name in (ADAM, rival))
+    adam, other = (outcomes.returns(results.sweep(cell[0]), cell[1], name) for name in names)
     return logit(adam, LIMIT) - logit(other, LIMIT) if scale == "logit" else adam - other
+
+
+def gaps_of(results: Results, cells: tuple[Cell, ...], scale: str) -> Array:
+    """`[seeds]`: the gap (see `gap`), mean over cells."""
+    return np.asarray(np.mean([gap(results, cell, scale) for cell in cells], axis=0))
+
+
+def trio(results: Results, cell: Cell) -> Trio:
+    """`[seeds]` each: the mean return of the better descent, of an untrained policy, and of Adam."""
+    sweep, regime = results.sweep(cell[0]), cell[1]
+    descent, adam = (outcomes.returns(sweep, regime, name) for name in (rival_of(results, cell), ADAM))
+    return descent, outcomes.untrained(sweep.run(regime, ADAM)), adam

@@ -4,70 +4,92 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from core.lab import stats
 from core.lab.study import Results, Table
 from core.lab.tables import sweep_table, with_interval
 from core.lab.verdict import Finding, Outcome, Verdict, finding, verdict
 from rl.outcomes import outcome_table
-from rl.studies.baseline_noise import MEMORYLESS
+from rl.shares import change_of_share, share_of_gain
 from rl.studies.baseline_settings import (
     BASELINES,
     BATCHES,
-    DIAL,
-    LEARNED,
-    REGIMES,
+    CELLS,
+    EQUAL,
+    NORMALIZED,
+    SPENT,
     WITHOUT,
+    Cell,
     batch_name,
-    best_descent,
     gap,
     gaps_of,
+    rival_of,
+    spent_name,
+    trio,
 )
+from rl.studies.settings import LEARNED
 
 SCALES = {
     "return": "mean return over training",
     "logit": "logit of return / 500",
     "speed": "doublings of speed",
 }
-DECISIVE = ("return", "logit")
-
+"""On which a lead is shown, seed by seed."""
+SHARE = "share"
+"""A scale with neither ceiling nor floor: descent's gain over an untrained policy, over Adam's."""
+JUDGED = {"return": SCALES["return"], "logit": SCALES["logit"], SHARE: "descent's share of Adam's gain"}
+SHOWN = {**JUDGED, "speed": SCALES["speed"]}
 
 ALL = tuple(name for name in BASELINES if name != WITHOUT)
+_NONE: Cell = ("baselines", WITHOUT)
 
 
 @dataclass(frozen=True)
 class Change:
-    """Two settings of a sweep whose gaps are compared.
+    """Two settings whose gaps are compared.
 
     Attributes:
-        name: of the less noisy setting.
-        sweep: where.
-        regimes: the less noisy ones, their gaps averaged.
-        noisier: the noisier one.
+        name: what is compared.
+        less: the less noisy settings, their gaps averaged.
+        more: the noisier one.
         decisive: whether the criterion speaks of it.
     """
 
     name: str
-    sweep: str
-    regimes: tuple[str, ...]
-    noisier: str
+    less: tuple[Cell, ...]
+    more: Cell
     decisive: bool = False
 
 
+def _dial(episodes: int) -> Cell:
+    return "episodes", batch_name(episodes)
+
+
+def _spent(episodes: int) -> Cell:
+    return spent_name(episodes), spent_name(episodes)
+
+
 CHANGES = (
-    Change("any baseline", "baselines", ALL, WITHOUT, decisive=True),
-    *(Change(name, "baselines", (name,), WITHOUT) for name in ALL),
+    Change(f"any baseline for {WITHOUT}", tuple(("baselines", name) for name in ALL), _NONE, decisive=True),
+    *(Change(f"{name} for {WITHOUT}", (("baselines", name),), _NONE) for name in ALL),
+    Change(f"{NORMALIZED} for {WITHOUT}", (("normalised", NORMALIZED),), _NONE),
     *(
-        Change(batch_name(e), "episodes", (batch_name(e),), batch_name(BATCHES[0]), e == BATCHES[-1])
+        Change(f"{e} episodes for {BATCHES[0]}", (_dial(e),), _dial(BATCHES[0]), e == BATCHES[-1])
         for e in BATCHES[1:]
+    ),
+    *(
+        Change(f"{EQUAL} episodes for {e} with more updates", (_dial(EQUAL),), _spent(e), e == SPENT[0])
+        for e in SPENT
     ),
 )
 
 
-def _lead(results: Results, sweep: str, regime: str, scale: str) -> Finding:
-    rival = best_descent(results, sweep, regime)
+def _lead(results: Results, cell: Cell, scale: str) -> Finding:
+    rival = rival_of(results, cell)
     return finding(
-        f"{regime}: lead",
-        stats.interval(gap(results, sweep, regime, scale), "mean"),
+        f"{cell[1]}: lead",
+        stats.interval(gap(results, cell, scale), "mean"),
         above=0.0,
         replicas=results.plan.reporting_seeds,
         text=f"Adam less {rival.lower()}, both tuned",
@@ -77,76 +99,95 @@ def _lead(results: Results, sweep: str, regime: str, scale: str) -> Finding:
 
 
 def change(results: Results, what: Change, scale: str) -> Finding:
-    """How much larger the gap is than in the noisier regime: the claim needs it smaller."""
-    less, more = (gaps_of(results, what.sweep, names, scale) for names in (what.regimes, (what.noisier,)))
+    """How Adam's lead differs from that in the noisier setting: the claim needs it smaller, or descent's
+    share of Adam's gain larger.
+    """
+    decisive = what.decisive and scale in JUDGED
+    replicas = results.plan.reporting_seeds
+    if scale == SHARE:
+        return finding(
+            what.name,
+            change_of_share([trio(results, cell) for cell in what.less], trio(results, what.more)),
+            above=0.0,
+            replicas=replicas,
+            text="descent's share of Adam's gain over an untrained policy, with less noise less with more",
+            unit=SHOWN[scale],
+            decisive=decisive,
+        )
+    less, more = (gaps_of(results, cells, scale) for cells in (what.less, (what.more,)))
     return finding(
-        f"{what.name} for {what.noisier}",
+        what.name,
         stats.paired_difference(less, more, "mean"),
         below=0.0,
-        replicas=results.plan.reporting_seeds,
+        replicas=replicas,
         text="Adam's lead over the better descent with less noise, less the lead with more",
-        unit=SCALES[scale],
-        decisive=what.decisive and scale in DECISIVE,
+        unit=SHOWN[scale],
+        decisive=decisive,
     )
 
 
 def judge(results: Results) -> Verdict:
-    """The criterion: a baseline and a large batch must shrink Adam's lead, on both scales."""
-    found = [change(results, what, scale) for scale in SCALES for what in CHANGES]
-    leads = [
-        _lead(results, sweep, regime.name, scale)
-        for sweep, regimes in (("baselines", REGIMES), ("episodes", DIAL))
-        for regime in regimes
-        for scale in SCALES
-    ]
+    """The criterion: a baseline and a large batch must shrink Adam's lead, on all three scales."""
+    found = [change(results, what, scale) for scale in SHOWN for what in CHANGES]
+    leads = [_lead(results, cell, scale) for cell in CELLS for scale in SCALES]
     decisive = [f for f in found if f.decisive]
     beside = [f for f in found if not f.decisive]
     return verdict([*decisive, *leads, *beside], _sentence(results, decisive))
 
 
-def _sentence(results: Results, found: list[Finding]) -> str:
-    def mean(sweep: str, regime: str) -> float:
-        return float(gap(results, sweep, regime, "return").mean())
+def _share(results: Results, cell: Cell) -> float:
+    return share_of_gain(*trio(results, cell))[0]
 
-    with_baseline = ", ".join(
-        f"{mean('baselines', name):+.0f} with {name}" for name in BASELINES if name != WITHOUT
-    )
-    dial = ", ".join(f"{mean('episodes', batch_name(e)):+.0f} at {e}" for e in BATCHES)
-    everywhere = [change(results, what, scale) for scale in DECISIVE for what in CHANGES]
-    shrunk, grown = (
-        sum(f.outcome is outcome for f in everywhere) for outcome in (Outcome.HOLDS, Outcome.FAILS)
-    )
-    conclusion = (
-        "Adam does not stand in for a baseline, it gains from one."
-        if all(f.outcome is Outcome.FAILS for f in found)
-        else "A lead that is there for noise's sake would shrink in all."
-    )
+
+def _sentence(results: Results, found: list[Finding]) -> str:
+    def mean(cell: Cell) -> float:
+        return float(gap(results, cell, "return").mean())
+
+    with_baseline = ", ".join(f"{mean(('baselines', name)):+.0f} with {name}" for name in ALL)
+    dial = ", ".join(f"{mean(_dial(e)):+.0f} at {e}" for e in BATCHES)
+    spent = ", ".join(f"{mean(cell):+.0f} at {e}" for e, cell in _at_equal_cost())
+    baseline_share = np.mean([_share(results, ("baselines", name)) for name in ALL])
+    shrunk, grown = (sum(f.outcome is outcome for f in found) for outcome in (Outcome.HOLDS, Outcome.FAILS))
+    if shrunk == len(found):
+        conclusion = "That is what a lead that is there for noise's sake would do."
+    elif grown == len(found):
+        conclusion = "So here noise is not what Adam's lead comes from; what it comes from this cannot say."
+    else:
+        conclusion = "So how much of Adam's lead is owed to noise depends on the scale and on what is varied."
     return (
-        f"Adam's lead over tuned descent, in mean return, is {mean('baselines', WITHOUT):+.0f} without a "
-        f"baseline and {with_baseline}; with episodes an update it goes {dial}. Of {len(everywhere)} "
-        f"comparisons, raw and without the ceiling, less noise shrinks the lead in {shrunk} and lets it grow "
-        f"in {grown}. {conclusion}"
+        f"Adam's lead over tuned descent, in mean return, is {mean(_NONE):+.0f} without a baseline and "
+        f"{with_baseline}; with episodes an update it goes {dial} at equal updates and {spent} at equal "
+        f"episodes in all. Descent has {_share(results, _NONE):.0%} of Adam's gain over an untrained policy "
+        f"without a baseline and {baseline_share:.0%} with one, {_share(results, _dial(BATCHES[0])):.0%} at "
+        f"{BATCHES[0]} episodes and {_share(results, _dial(BATCHES[-1])):.0%} at {BATCHES[-1]}. Of "
+        f"{len(found)} judged comparisons less noise shrinks the lead in {shrunk} and lets it grow in "
+        f"{grown}. {conclusion}"
     )
+
+
+def _at_equal_cost() -> list[tuple[int, Cell]]:
+    """Batches whose episodes in all are equal."""
+    return [*((e, _spent(e)) for e in SPENT), (EQUAL, _dial(EQUAL))]
 
 
 def noise_table(results: Results) -> Table:
-    """Noise of the direction, and the leads."""
+    """Noise of the direction, the leads, and descent's share of Adam's gain."""
     noise = results.measurement("noise").arrays[0]
-    rows = []
-    for sweep, regimes in (("baselines", REGIMES), ("episodes", DIAL)):
-        for name in (regime.name for regime in regimes):
-            known = sweep == "episodes" or name in MEMORYLESS
-            rows.append(
-                (
-                    name,
-                    with_interval(stats.interval(noise[name], "mean")) if known else "",
-                    *(with_interval(stats.interval(gap(results, sweep, name, s), "mean")) for s in SCALES),
-                )
-            )
+    known = {**noise, **{spent_name(e): noise[batch_name(e)] for e in SPENT}}
+    rows = [
+        (
+            cell[1],
+            with_interval(stats.interval(known[cell[1]], "mean")) if cell[1] in known else "",
+            *(with_interval(stats.interval(gap(results, cell, s), "mean")) for s in SCALES),
+            with_interval(share_of_gain(*trio(results, cell)), 2),
+        )
+        for cell in CELLS
+    ]
     return Table(
         f"Share of the gradient estimate's direction that is noise, at {results.plan.sizes['policies']} "
-        "partly trained policies, and Adam's lead over the better tuned descent: means with 95% intervals.",
-        ("regime", "noise in the direction", *(f"lead, {words}" for words in SCALES.values())),
+        "partly trained policies; Adam's lead over the better tuned descent; and descent's gain over an "
+        "untrained policy as a share of Adam's. Means with 95% intervals.",
+        ("regime", "noise in the direction", *(f"lead, {words}" for words in SCALES.values()), JUDGED[SHARE]),
         tuple(rows),
     )
 
@@ -157,11 +198,10 @@ def tables(results: Results) -> tuple[Table, ...]:
         noise_table(results),
         *(
             table
-            for name in ("baselines", "episodes")
-            for regime in results.sweep(name).regimes
+            for sweep, regime in CELLS
             for table in (
-                outcome_table(results.sweep(name), regime, learned=LEARNED),
-                sweep_table(results.sweep(name), regime),
+                outcome_table(results.sweep(sweep), regime, learned=LEARNED),
+                sweep_table(results.sweep(sweep), regime),
             )
         ),
     )

@@ -7,13 +7,14 @@ from core.lab.films import FilmSpec
 from core.lab.measurement import Measurement
 from core.lab.run import Recording
 from core.lab.study import FigureSpec, Plan, Study
-from core.lab.sweep import Objective, Sweep
+from core.lab.sweep import Sweep
 from core.lab.variant import Grid
 from rl.studies.learning_episode import FILMED, POLICIES, measure_episode
 from rl.studies.learning_figures import draw_curves, draw_effects, draw_profiles, draw_rates, draw_scores
 from rl.studies.learning_films import film_episodes
 from rl.studies.learning_settings import TASKS
 from rl.studies.learning_verdict import judge, tables
+from rl.studies.settings import OBJECTIVE
 
 ID = "learning-curves"
 
@@ -27,9 +28,7 @@ def experiments(plan: Plan) -> tuple[Experiment, ...]:
             regimes=(task.regime(),),
             variants=task.variants(plan.sizes["per_decade"]),
             grid=Grid.between(1e-3, 1e-1),
-            objective=Objective(
-                "field/return", at="mean", higher=True, across="mean", label="mean return over training"
-            ),
+            objective=OBJECTIVE,
             steps=task.steps(plan.steps),
             tuning_seeds=plan.tuning_seeds,
             reporting_seeds=plan.reporting_seeds,
@@ -61,9 +60,9 @@ STUDY = Study(
         "from a return of -31 to 0. Each variant is tuned in its learning rate on seeds of its own for the "
         "mean return over training, grids widened at edges, and run on fresh seeds; all variants of a seed "
         "share starting policies, starting states and chances. A run has learned when its training episodes "
-        "return 195, -150, -10, and has failed if its policy after training returns less on fresh episodes. "
-        "Scores put an untrained policy at 0 and the best at 1. What it is about Adam that helps is the "
-        "matter of variance-reduction."
+        "return 195, -150, -10, and has failed if its policy after training returns less on fresh episodes; "
+        "one that diverged counts as untrained. Scores put an untrained policy at 0 and the best at 1. What "
+        "it is about Adam that helps is the matter of variance-reduction."
     ),
     criterion=(
         "On each of the three tasks, on fresh seeds, with 95% bootstrap intervals over paired seeds: "

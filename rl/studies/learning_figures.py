@@ -9,8 +9,9 @@ from matplotlib.ticker import MaxNLocator
 from core.lab import figures, stats
 from core.lab.experiment import Array
 from core.lab.study import Results
-from rl.studies.learning_settings import ADAM, TASKS, returns
+from rl.studies.learning_settings import TASKS, returns
 from rl.studies.learning_verdict import SCALES, lead, variants_of
+from rl.studies.settings import ADAM
 
 
 def draw_curves(results: Results) -> Figure:

@@ -11,22 +11,21 @@ from core.lab.experiment import Array
 from core.lab.study import Results
 from core.lab.sweep import Regime
 from core.lab.variant import Grid, Variant
-from rl.outcomes import first_reached
+from rl import outcomes
 from rl.problems import reinforce
+from rl.studies.settings import ADAM, DESCENT, EPISODES, RATES, best_of
 
 EVALUATED = 4
 """Fresh episodes that a trained policy is judged by."""
-ADAM = "Adam"
-DESCENTS = ("Gradient descent", "Momentum")
 _RULES = {
-    "Gradient descent": "sgd",
+    DESCENT: "sgd",
     "Momentum": "momentum",
     "RMSProp": "rmsprop",
     ADAM: "adam",
     "AMSGrad": "amsgrad",
     "Sign descent": "signsgd",
 }
-_NOTES = {"Sign descent": "removes memory of any noise: each coordinate moves by lr"}
+_NOTES = {"Sign descent": "removes averaging and v; under noise its mean step is nearly Adam's"}
 
 
 @dataclass(frozen=True)
@@ -88,29 +87,22 @@ class Task:
 TASKS = (
     Task(
         "CartPole-v1",
-        episodes=8,
+        episodes=EPISODES,
         share=1.0,
         untrained=22.0,
         best=500.0,
         learned=195.0,
-        rates={
-            "Gradient descent": (3.16e-4, 3.17e-3),
-            "Momentum": (1e-4, 1e-3),
-            "RMSProp": (1e-3, 3.17e-2),
-            ADAM: (1e-2, 1e-1),
-            "AMSGrad": (1e-2, 1e-1),
-            "Sign descent": (1e-2, 1e-1),
-        },
+        rates=RATES,
     ),
     Task(
         "Acrobot-v1",
-        episodes=8,
+        episodes=EPISODES,
         share=0.32,
         untrained=-499.0,
         best=-80.0,
         learned=-150.0,
         rates={
-            "Gradient descent": (1e-4, 3.17e-3),
+            DESCENT: (1e-4, 3.17e-3),
             "Momentum": (1e-5, 3.17e-4),
             "RMSProp": (1e-3, 3.17e-2),
             ADAM: (1e-2, 1e-1),
@@ -127,7 +119,7 @@ TASKS = (
         best=0.0,
         learned=-10.0,
         rates={
-            "Gradient descent": (1e-3, 3.17e-2),
+            DESCENT: (1e-3, 3.17e-2),
             "Momentum": (1e-4, 3.17e-3),
             "RMSProp": (3.16e-3, 1e-1),
             ADAM: (3.16e-2, 3.17e-1),
@@ -140,23 +132,28 @@ TASKS = (
 
 
 def returns(results: Results, task: Task, variant: str) -> Array:
-    """`[seeds]`: mean return over training; a diverged replica counts as an untrained policy."""
-    values = results.sweep(task.id).values(task.id, variant)
-    return np.where(np.isfinite(values), values, task.untrained)
+    """`[seeds]`: mean return over training, see `rl.outcomes.returns`."""
+    return outcomes.returns(results.sweep(task.id), task.id, variant)
 
 
 def final(results: Results, task: Task, variant: str) -> Array:
-    """`[seeds]`: return of the policy after training, on fresh episodes; untrained where a run diverged."""
-    last = results.sweep(task.id).run(task.id, variant).curves["return"][:, -1]
-    return np.where(np.isfinite(last), last, task.untrained)
+    """`[seeds]`: return of the policy after training, on fresh episodes; of the policy before training
+    where a run diverged.
+    """
+    curve = results.sweep(task.id).run(task.id, variant).curves["return"]
+    return np.where(np.isfinite(curve[:, -1]), curve[:, -1], curve[:, 0])
 
 
 def first_learned(results: Results, task: Task, variant: str) -> Array:
     """`[seeds]`: the first recorded update at which training episodes returned `learned`; else infinite."""
-    return first_reached(results.sweep(task.id).run(task.id, variant), task.learned)
+    return outcomes.first_reached(results.sweep(task.id).run(task.id, variant), task.learned)
 
 
-def best_of(results: Results, task: Task, names: tuple[str, ...]) -> str:
-    """The best on the tuning seeds, so that the choice does not favour it on the reporting seeds."""
-    tuned = results.sweep(task.id).tuned
-    return max(names, key=lambda name: float(np.max(tuned[task.id, name].scores)))
+def speed(results: Results, task: Task, variant: str) -> Array:
+    """`[seeds]`: how fast training episodes came to return `learned`, see `rl.outcomes.speed`."""
+    return outcomes.speed(results.sweep(task.id).run(task.id, variant), task.learned)
+
+
+def rival_of(results: Results, task: Task, names: tuple[str, ...]) -> str:
+    """The best of some variants on the tuning seeds."""
+    return best_of(results.sweep(task.id), task.id, names)

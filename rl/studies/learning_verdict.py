@@ -14,16 +14,16 @@ from core.lab.verdict import Finding, Outcome, Verdict, finding, verdict
 from rl.shares import logit
 from rl.studies.learning_published import published_table
 from rl.studies.learning_settings import (
-    ADAM,
-    DESCENTS,
     EVALUATED,
     TASKS,
     Task,
-    best_of,
     final,
     first_learned,
     returns,
+    rival_of,
+    speed,
 )
+from rl.studies.settings import ADAM, DESCENTS
 
 NEAR = 0.8
 """A learning rate is good if it reaches this share of the way from the worst to the best score."""
@@ -37,13 +37,6 @@ def variants_of(results: Results) -> tuple[str, ...]:
 def failed(results: Results, task: Task, variant: str) -> Array:
     """bool `[seeds]`: the policy after training returns less than counts as learned, or the run diverged."""
     return np.asarray(~(final(results, task, variant) >= task.learned))
-
-
-def log_steps(results: Results, task: Task, variant: str) -> Array:
-    """`[seeds]`: log2 of the updates to the threshold; those that never got there count as twice the last."""
-    last = float(results.sweep(task.id).sweep.steps)
-    steps = first_learned(results, task, variant)
-    return np.asarray(np.log2(np.where(np.isfinite(steps), steps, 2.0 * last)))
 
 
 def unbounded(results: Results, task: Task, variant: str) -> Array:
@@ -64,7 +57,7 @@ def lead(results: Results, task: Task, rival: str, scale: str = "return") -> sta
 
     def well(name: str) -> Array:
         if scale == "speed":
-            return -log_steps(results, task, name)
+            return speed(results, task, name)
         return unbounded(results, task, name) if scale == "logit" else returns(results, task, name)
 
     return stats.paired_difference(well(ADAM), well(rival), "mean")
@@ -72,7 +65,7 @@ def lead(results: Results, task: Task, rival: str, scale: str = "return") -> sta
 
 def _decisive(results: Results, task: Task, rival: str) -> list[Finding]:
     """What the criterion speaks of."""
-    adam, other = (log_steps(results, task, name) for name in (ADAM, rival))
+    adam, other = (-speed(results, task, name) for name in (ADAM, rival))
     return [
         finding(
             f"{task.id}: return",
@@ -149,7 +142,7 @@ def _beside(results: Results, task: Task, rival: str) -> list[Finding]:
 
 def judge(results: Results) -> Verdict:
     """The criterion, task by task."""
-    rivals = {task: best_of(results, task, DESCENTS) for task in TASKS}
+    rivals = {task: rival_of(results, task, DESCENTS) for task in TASKS}
     decisive = [f for task in TASKS for f in _decisive(results, task, rivals[task])]
     beside = [f for task in TASKS for f in _beside(results, task, rivals[task])]
     return verdict([*decisive, *beside], _sentence(results, decisive))
@@ -159,7 +152,7 @@ def _sentence(results: Results, found: list[Finding]) -> str:
     words = {Outcome.HOLDS: "ahead of", Outcome.FAILS: "behind", Outcome.UNCLEAR: "not told from"}
     parts = []
     for task, leads in zip(TASKS, found[::2], strict=True):
-        rival = best_of(results, task, DESCENTS)
+        rival = rival_of(results, task, DESCENTS)
         share = [failed(results, task, name).mean() for name in (ADAM, rival)]
         parts.append(
             f"{words[leads.outcome]} {rival.lower()} on {task.id} ({leads.effect:+.3g} in mean return, "
@@ -173,14 +166,21 @@ def _sentence(results: Results, found: list[Finding]) -> str:
     )
 
 
-def good_rates(results: Results, task: Task, variant: str) -> float:
-    """Decades of learning rates that are good (see `NEAR`), from the grid's points."""
+def good_rates(results: Results, task: Task, variant: str) -> tuple[float, bool]:
+    """Decades of learning rates that are good (see `NEAR`), from the grid's points; and whether the least or
+    the largest rate tried is still good, so that there may be more beyond.
+    """
     tuned = results.sweep(task.id).tuned[task.id, variant]
     scores = np.array([s if math.isfinite(s) else task.untrained for s in tuned.scores])
     reference = max(float(np.max(t.scores)) for t in results.sweep(task.id).tuned.values())
     good = scores >= task.untrained + NEAR * (reference - task.untrained)
     grid = results.sweep(task.id).sweep.variants[0].lr
-    return float(good.sum()) / (grid.per_decade if grid is not None else 1)
+    return float(good.sum()) / (grid.per_decade if grid is not None else 1), bool(good[0] or good[-1])
+
+
+def _good_text(results: Results, task: Task, variant: str) -> str:
+    decades, more = good_rates(results, task, variant)
+    return f"{'≥ ' if more else ''}{decades:.2g}"
 
 
 def scores_table(results: Results) -> Table:
@@ -199,13 +199,14 @@ def scores_table(results: Results) -> Table:
                 name,
                 with_interval(stats.interval(strata)),
                 *(with_interval(c, 2) for c in chances),
-                *(f"{good_rates(results, task, name):.2g}" for task in TASKS),
+                *(_good_text(results, task, name) for task in TASKS),
             )
         )
     return Table(
         "All tasks: IQM of the score (0 untrained, 1 the best) with 95% stratified bootstrap intervals; the "
         f"probability to improve on {DESCENTS[0].lower()}; and decades of learning rates that reach "
-        f"{NEAR:.0%} of the way to the best score of any variant.",
+        f"{NEAR:.0%} of the way to the best score of any variant (≥ where a rate at the end of those tried "
+        "still does: beyond it nothing is known).",
         (
             "variant",
             "score",

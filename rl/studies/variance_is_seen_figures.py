@@ -10,7 +10,8 @@ from core.lab import figures, stats
 from core.lab.experiment import Array
 from core.lab.study import Results
 from rl.frozen import BETAS2, STAGES
-from rl.studies.variance_is_seen_measure import AFTER, BASELINES, BATCHES, MEMORIES
+from rl.studies.settings import BASELINES
+from rl.studies.variance_is_seen_measure import AFTER, BATCHES, MEMORIES
 from rl.studies.variance_is_seen_verdict import (
     COMPARED,
     LEAST_CORRELATION,

@@ -15,16 +15,17 @@ from core.lab.random import Keys
 from rl.frozen import BETA2, BETAS2, STAGES, frozen_policies
 from rl.problems import cartpole
 from rl.sampling import Recorded, sample_fields
+from rl.studies.settings import BASELINES, EPISODES
 from rl.updates import sample_mean
 
-EPISODES = 8
-BASELINES = {"none": "no baseline", "loo": "leave-one-out"}
 BATCHES = (2, 8, 32, 128)
 """Episodes a gradient."""
 MEMORIES = (0.0, 0.9, 0.99, BETA2)
 """Values of beta2; without memory v-hat is the last gradient's square."""
 UPDATES = 16
 """Updates that v-hat has seen in the comparison of batches and memories."""
+MORE_UPDATES = 256
+"""The same at `EPISODES` episodes, where memories differ: see `effective_updates`."""
 AFTER = (0, 1, 2, 5, 10, 20, 50, 100, 200)
 """Updates since the policy moved, at which v-hat is looked at."""
 
@@ -37,23 +38,24 @@ def frozen_moments(cell: Cell, keys: Keys, *, device: str) -> dict[str, Tensor]:
     their being computed from the same numbers.
 
     Returns:
-        `return` `[R]` of the frozen policy on episodes of its own, `live` `[R, B, D]` (see
-        `rl.frozen.frozen_policies`), and for each baseline b: `b/v_hat`, `b/mean`, `b/variance` `[R, D]`.
+        `return` `[R]` of the frozen policy on episodes of its own, `live` `[R, B, D]` and `reached` `[R]`
+        (see `rl.frozen.Frozen`), and for each baseline b: `b/v_hat`, `b/mean`, `b/variance` `[R, D]`.
     """
     problems = {
         name: cartpole(episodes=EPISODES, baseline=name, evaluation_episodes=100, device=device)
         for name in BASELINES
     }
-    params, live = frozen_policies(problems["loo"], keys.fold("training"), float(cell["level"]))
-    samples = int(cell["samples"])
+    params, live, reached = frozen_policies(problems["loo"], keys.fold("training"), float(cell["level"]))
+    samples, truth = int(cell["samples"]), int(cell["truth"])
     seen = sample_fields(problems, params, keys.fold("seen by Adam"), samples)
-    fresh = sample_fields(problems, params, keys.fold("measured"), samples)
-    found = {"return": problems["loo"].measure(params, keys.fold("test"))["return"], "live": live}
+    fresh = sample_fields(problems, params, keys.fold("measured"), truth)
+    returned = problems["loo"].measure(params, keys.fold("test"))["return"]
+    found = {"return": returned, "live": live, "reached": reached}
     for name in problems:
         found[f"{name}/v_hat"] = probe(
             Recorded(seen[name]), params, keys, samples=samples, beta2=BETA2
         ).exp_avg_sq
-        measured = probe(Recorded(fresh[name]), params, keys, samples=samples)
+        measured = probe(Recorded(fresh[name]), params, keys, samples=truth)
         found[f"{name}/mean"], found[f"{name}/variance"] = measured.mean, measured.variance
     return found
 
@@ -66,6 +68,16 @@ def remembered(squares: Tensor, beta2: float) -> Tensor:
     count = squares.shape[-3]
     weights = beta2 ** torch.arange(count - 1, -1, -1, dtype=squares.dtype, device=squares.device)
     return (squares.movedim(-3, -1).contiguous() * (weights / weights.sum())).sum(dim=-1)
+
+
+def effective_updates(beta2: float, updates: int) -> float:
+    """How many equally weighted squares are as good as v-hat's exponential weights after so many updates:
+    1 / sum of squared weights = (1 + b) (1 - b^T) / ((1 - b) (1 + b^T)).
+
+    With bias correction it is near T for every beta2 whose memory is longer than T.
+    """
+    kept = beta2**updates
+    return (1 + beta2) * (1 - kept) / ((1 - beta2) * (1 + kept))
 
 
 def rank_correlation(a: Tensor, b: Tensor) -> Tensor:
@@ -81,12 +93,13 @@ def batches_and_memories(cell: Cell, keys: Keys, *, device: str) -> dict[str, Te
 
     Returns:
         `correlation/E/beta2` `[R]`: after `UPDATES` updates (or as many as there are samples for), mean over
-        all disjoint stretches of that many.
+        all disjoint stretches of that many. `correlation/more/beta2`: the same after `MORE_UPDATES`, at
+        `EPISODES` episodes.
         `share/E` `[R]`: the median coordinate's share of variance in variance + mean^2.
     """
     fewest = min(BATCHES)
     trained = cartpole(episodes=EPISODES, baseline="loo", device=device)
-    params, _ = frozen_policies(trained, keys.fold("training"), float(cell["level"]))
+    params = frozen_policies(trained, keys.fold("training"), float(cell["level"])).params
     problem = {"none": cartpole(episodes=fewest, device=device)}
     samples = int(cell["samples"])
     seen = sample_fields(problem, params, keys.fold("seen by Adam"), samples)["none"].double()
@@ -97,12 +110,14 @@ def batches_and_memories(cell: Cell, keys: Keys, *, device: str) -> dict[str, Te
     for episodes in BATCHES:
         count = episodes // fewest
         gradients = sample_mean(seen[: samples // count * count].view(-1, count, *params.shape).movedim(1, 0))
-        length = min(UPDATES, len(gradients))
-        stretches = gradients[: len(gradients) // length * length].view(-1, length, *params.shape)
-        for beta2 in MEMORIES:
-            v_hat = remembered(stretches**2, beta2)
-            order = rank_correlation(v_hat, (variance / count).expand_as(v_hat))
-            found[f"correlation/{episodes}/{beta2:g}"] = sample_mean(order)
+        lengths = {str(episodes): UPDATES} | ({"more": MORE_UPDATES} if episodes == EPISODES else {})
+        for name, most in lengths.items():
+            length = min(most, len(gradients))
+            stretches = gradients[: len(gradients) // length * length].view(-1, length, *params.shape)
+            for beta2 in MEMORIES:
+                v_hat = remembered(stretches**2, beta2)
+                order = rank_correlation(v_hat, (variance / count).expand_as(v_hat))
+                found[f"correlation/{name}/{beta2:g}"] = sample_mean(order)
         share = (variance / count) / (variance / count + square).clamp_min(1e-300)
         found[f"share/{episodes}"] = share.quantile(0.5, dim=1)
     return found
@@ -119,8 +134,9 @@ def following(cell: Cell, keys: Keys, *, device: str) -> dict[str, Tensor]:
     """
     problem = {"loo": cartpole(episodes=EPISODES, baseline="loo", device=device)}
     training, samples = keys.fold("training"), max(int(cell["samples"]), max(AFTER))
-    earlier, _ = frozen_policies(problem["loo"], training, float(cell["from"]))
-    later, _ = frozen_policies(problem["loo"], training, float(cell["to"]))
+    earlier, later = (
+        frozen_policies(problem["loo"], training, float(cell[end])).params for end in ("from", "to")
+    )
     before = sample_fields(problem, earlier, keys.fold("before"), samples)["loo"].double()
     after = sample_fields(problem, later, keys.fold("after"), max(AFTER))["loo"].double()
     fresh = sample_fields(problem, later, keys.fold("measured"), samples)["loo"].double()

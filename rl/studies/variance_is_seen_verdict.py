@@ -11,7 +11,15 @@ from core.lab.tables import with_interval
 from core.lab.verdict import Finding, Outcome, Verdict, finding, verdict
 from rl.frozen import BETA2, BETAS2, STAGES
 from rl.problems import cartpole
-from rl.studies.variance_is_seen_measure import AFTER, BASELINES, BATCHES, EPISODES, MEMORIES, UPDATES
+from rl.studies.settings import BASELINES, EPISODES
+from rl.studies.variance_is_seen_measure import (
+    AFTER,
+    BATCHES,
+    MEMORIES,
+    MORE_UPDATES,
+    UPDATES,
+    effective_updates,
+)
 
 LEAST_CORRELATION = 0.9
 LEAST_SHARE = 0.9
@@ -80,7 +88,7 @@ def regimes() -> list[tuple[str, str, str]]:
 def judge(results: Results) -> Verdict:
     """The criterion, stage by stage and baseline by baseline."""
     moments = results.measurement("moments")
-    samples, replicas = results.plan.sizes["samples"], results.plan.reporting_seeds
+    samples, replicas = results.plan.sizes["truth"], results.plan.reporting_seeds
     findings: list[Finding] = []
     beside: list[Finding] = []
     for regime, stage, name in regimes():
@@ -108,6 +116,15 @@ def judge(results: Results) -> Verdict:
         )
     beside += _dial_findings(results) + _following_findings(results)
     return verdict([*findings, *beside], _sentence(findings, results))
+
+
+def _by_memory(results: Results) -> str:
+    """The rank correlation after `MORE_UPDATES`, mean over stages, by memory."""
+    means = {
+        beta2: np.mean([a[f"correlation/more/{beta2:g}"].mean() for _, a in results.measurement("dial")])
+        for beta2 in MEMORIES
+    }
+    return ", ".join(f"{mean:.2f} at beta2 = {beta2:g}" for beta2, mean in means.items())
 
 
 def _share_at(results: Results, episodes: int) -> float:
@@ -148,7 +165,24 @@ def _dial_findings(results: Results) -> list[Finding]:
                 )
                 for text, (values, least, unit) in shared.items()
             ]
+        found += [
+            finding(
+                f"{cell['stage']}, {MORE_UPDATES} updates",
+                stats.interval(arrays[f"correlation/more/{beta2:g}"], "mean"),
+                above=LEAST_CORRELATION,
+                replicas=results.plan.reporting_seeds,
+                text=f"rank correlation with the variance, beta2 = {beta2:g}, {EPISODES} episodes",
+                unit="rank correlation",
+                decisive=False,
+            )
+            for beta2 in MEMORIES
+        ]
     return found
+
+
+def _apart(levels: Array) -> Array:
+    """`[R]`: |log2| of ratios `[R]`: too high is as far off as too low."""
+    return np.asarray(np.abs(np.log2(np.maximum(levels, 1e-300))))
 
 
 def _following_findings(results: Results) -> list[Finding]:
@@ -156,11 +190,16 @@ def _following_findings(results: Results) -> list[Finding]:
     return [
         finding(
             f"{cell['stage']}: {FOLLOWED} updates",
-            stats.interval(np.asarray(arrays[f"level/{beta2:g}"][:, AFTER.index(FOLLOWED)]), "median"),
-            above=0.5,
+            stats.interval(
+                _apart(np.asarray(arrays[f"level/{beta2:g}"][:, AFTER.index(FOLLOWED)])), "median"
+            ),
+            below=1.0,
             replicas=results.plan.reporting_seeds,
-            text=f"v-hat at beta2 = {beta2:g} over the second moment where the policy is now",
-            unit="ratio, median coordinate",
+            text=(
+                f"doublings between v-hat at beta2 = {beta2:g} and the second moment at the new policy, "
+                "above or below"
+            ),
+            unit="doublings, median coordinate",
             decisive=False,
         )
         for cell, arrays in results.measurement("following")
@@ -183,8 +222,10 @@ def _sentence(findings: list[Finding], results: Results) -> str:
         f"{LEAST_SHARE} {_count(shares)}, and it orders the size of the mean gradient too "
         f"({_span(signal)}). The share falls from {_share_at(results, min(BATCHES)):.2f} at {min(BATCHES)} "
         f"episodes a gradient to {_share_at(results, max(BATCHES)):.2f} at {max(BATCHES)}; and once the "
-        f"policy has moved from untrained to partly trained, v-hat at beta2 = {BETA2:g} has "
-        f"{_level_after(results, 20):.0%} of its new level after 20 updates."
+        f"policy has moved from untrained to partly trained, v-hat at beta2 = {BETA2:g} is "
+        f"{_level_after(results, FOLLOWED):.2f} times its new level after {FOLLOWED} updates, of which "
+        f"{1 - BETA2**FOLLOWED:.0%} are new by its weights alone. After {MORE_UPDATES} updates of {EPISODES} "
+        f"episodes it orders the noise with a rank correlation of {_by_memory(results)}."
     )
 
 
@@ -196,25 +237,35 @@ def _count(found: list[Finding]) -> str:
     return f"in {sum(f.outcome is Outcome.HOLDS for f in found)} of {len(found)} regimes"
 
 
+def _effective(updates: int) -> str:
+    """See `effective_updates`, for each memory."""
+    return ", ".join(f"{effective_updates(b, updates):.3g} at beta2 = {b:g}" for b in MEMORIES)
+
+
 def _dial_tables(results: Results) -> tuple[Table, ...]:
     return tuple(
         Table(
-            f"{cell['stage']}, no baseline: rank correlation of v-hat after {UPDATES} updates with the "
-            "measured variance, by episodes a gradient and beta2, and the share of variance in the second "
-            "moment of the median coordinate. Means with 95% bootstrap intervals.",
-            ("episodes", *(f"beta2 = {beta2:g}" for beta2 in MEMORIES), "share of variance"),
+            f"{cell['stage']}, no baseline: rank correlation of v-hat with the measured variance, by "
+            "episodes a gradient, updates and beta2, and the share of variance in the second moment of the "
+            "median coordinate. Means with 95% bootstrap intervals. v-hat is as good as so many equally "
+            f"weighted gradients: {_effective(UPDATES)} after {UPDATES} updates, "
+            f"{_effective(MORE_UPDATES)} after {MORE_UPDATES}.",
+            ("episodes, updates", *(f"beta2 = {beta2:g}" for beta2 in MEMORIES), "share of variance"),
             tuple(
                 (
-                    str(episodes),
+                    f"{episodes}, {updates}",
                     *(
                         with_interval(
-                            stats.interval(np.asarray(arrays[f"correlation/{episodes}/{beta2:g}"]), "mean")
+                            stats.interval(np.asarray(arrays[f"correlation/{key}/{beta2:g}"]), "mean")
                         )
                         for beta2 in MEMORIES
                     ),
                     with_interval(stats.interval(np.asarray(arrays[f"share/{episodes}"]), "mean")),
                 )
-                for episodes in BATCHES
+                for episodes, key, updates in (
+                    *((e, str(e), UPDATES) for e in BATCHES),
+                    (EPISODES, "more", MORE_UPDATES),
+                )
             ),
         )
         for cell, arrays in results.measurement("dial")
@@ -250,7 +301,7 @@ def _live_table(results: Results) -> Table:
 
 def tables(results: Results) -> tuple[Table, ...]:
     """All that was measured at each frozen policy."""
-    moments, samples = results.measurement("moments"), results.plan.sizes["samples"]
+    moments, sizes = results.measurement("moments"), results.plan.sizes
     rows = []
     for regime, stage, name in regimes():
         arrays = moments.only(stage=stage)
@@ -258,19 +309,22 @@ def tables(results: Results) -> tuple[Table, ...]:
             arrays["return"],
             correlations(arrays, name)["v-hat"],
             slopes(arrays, name),
-            noise_share(arrays, name, samples),
+            noise_share(arrays, name, sizes["truth"]),
             np.median(
                 np.abs(arrays[f"{name}/mean"]) / np.sqrt(np.maximum(arrays[f"{name}/variance"], 1e-300)),
                 axis=1,
             ),
         )
-        rows.append((regime, *(with_interval(stats.interval(v, "mean")) for v in values)))
+        missed = int((arrays["reached"] == 0).sum())
+        rows.append((regime, str(missed), *(with_interval(stats.interval(v, "mean")) for v in values)))
     return (
         Table(
-            f"Means over {results.plan.reporting_seeds} policies with 95% bootstrap intervals; {samples} "
-            f"samples for v-hat and {samples} others for mean and variance, of {EPISODES} episodes each.",
+            f"Means over {results.plan.reporting_seeds} policies with 95% bootstrap intervals; "
+            f"{sizes['samples']} samples for v-hat and {sizes['truth']} others for mean and variance, of "
+            f"{EPISODES} episodes each. Missed: policies that never returned what the stage is named for.",
             (
                 "regime",
+                "missed",
                 "return",
                 "rank correlation",
                 "log-log slope",

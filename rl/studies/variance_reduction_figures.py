@@ -7,16 +7,15 @@ from matplotlib.figure import Figure
 from core.lab import figures, stats
 from core.lab.study import Results
 from rl.frozen import STAGES
+from rl.studies.settings import BASELINES, EPISODES
 from rl.studies.variance_reduction_settings import (
     ADAM_DIRECTION,
     ADAM_DIRECTION_DESCENT,
     BASE,
-    BASELINES,
     DESCENT_DIRECTION,
-    EPISODES,
     FULL,
+    MOMENTS,
     MOMENTUM_DIRECTION,
-    ORACLES,
     SCALING,
     TRUE,
     TRUE_SCALED,
@@ -30,7 +29,7 @@ UNAVERAGED = (
     SCALING,
     "Shared v, beta1 = 0",
     "Shuffled v, beta1 = 0",
-    *ORACLES[:2],
+    *MOMENTS,
 )
 AVERAGED = (
     "Momentum",
@@ -110,7 +109,7 @@ def draw_shares(results: Results) -> Figure:
         ("share of Adam's gain in return", panels[2:]),
     )
     for (head, row), frozen in zip(heads, (True, False), strict=True):
-        names = SHARED if frozen else (*SHARED, *ORACLES[:2])
+        names = SHARED if frozen else (*SHARED, *MOMENTS)
         for number, (axes, (baseline, words)) in enumerate(zip(row, BASELINES.items(), strict=True)):
             shown = names if baseline == "none" else SHARED
             shares = [
@@ -165,7 +164,7 @@ def draw_rates(results: Results) -> Figure:
     """Return of every variant at its tuned rate, and how it depends on the rate."""
     sweep = results.sweep("learning")
     count = len(sweep.regimes)
-    figure, panels = figures.new_figure(rows=1 + len(RATES), columns=count, height=12.4, width=10.4)
+    figure, panels = figures.new_figure(rows=2 + len(RATES), columns=count, height=15.4, width=10.4)
     for number, (axes, regime) in enumerate(zip(panels, sweep.regimes, strict=False)):
         points = [stats.interval(learned(results, regime, v), "mean") for v in sweep.variants]
         figures.dots_with_intervals(axes, sweep.variants, points)
@@ -182,4 +181,10 @@ def draw_rates(results: Results) -> Figure:
             if not number:
                 with figures.style():
                     axes.legend(fontsize=7, loc="upper left")
+    oracles = results.sweep("oracles")
+    for number, (axes, name) in enumerate(zip(panels[-count:], oracles.regimes, strict=True)):
+        figures.lr_curve(axes, oracles, name)
+        axes.set_yscale("linear")
+        axes.set_ylim(0, None)
+        figures.label(axes, y="" if number else "mean return over training", title=name)
     return figure

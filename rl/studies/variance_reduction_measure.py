@@ -15,7 +15,9 @@ from rl.grafting import lengths
 from rl.problems import cartpole
 from rl.reinforce import Reinforce
 from rl.sampling import sample_fields
-from rl.studies.variance_reduction_settings import BASELINES, EPISODES, TRUE, TRUE_SCALED, frozen_rules
+from rl.shares import logit
+from rl.studies.settings import BASELINES, EPISODES, LIMIT
+from rl.studies.variance_reduction_settings import TRUE, TRUE_SCALED, frozen_rules
 from rl.updates import measures, sample_mean, unit, updates
 
 STRETCH = 25
@@ -32,33 +34,40 @@ length is about 7.
 def update_quality(cell: Cell, keys: Keys, *, device: str) -> dict[str, Tensor]:
     """Train to a stage, freeze, and follow every rule along a stream of gradient estimates.
 
-    The true gradient, and the oracles' variance and mean^2, come from as many other estimates.
+    The true gradient, and the oracles' variance and mean^2, come from `truth` other estimates.
 
     Returns:
-        `return` `[R]` of the frozen policy, and for each baseline b, rule r and measure m (see
-        `rl.updates.measures`) `b/r/m` `[R]`; `b/r/measured gain` is the mean change of the return after one
-        update of a common root mean square length, also along the true gradient itself, unscaled and scaled
-        as Adam scales it, where there is no noise left to reduce.
+        `return` `[R]` of the frozen policy, `reached` (see `rl.frozen.Frozen`), and for each baseline b, rule
+        r and measure m (see `rl.updates.measures`) `b/r/m` `[R]`; `b/r/measured gain` is the mean change of
+        the return after one update of a common root mean square length, also along the true gradient itself,
+        unscaled and scaled as Adam scales it, where there is no noise left to reduce; `b/r/measured gain,
+        logit` the same in the logit of the return over its limit.
     """
     problems = {name: cartpole(episodes=EPISODES, baseline=name, device=device) for name in BASELINES}
-    params, _ = frozen_policies(problems["loo"], keys.fold("training"), float(cell["level"]))
-    samples, warm = int(cell["samples"]), int(cell["warm"])
+    params, _, reached = frozen_policies(problems["loo"], keys.fold("training"), float(cell["level"]))
+    samples, truth, warm = int(cell["samples"]), int(cell["truth"]), int(cell["warm"])
     seen = sample_fields(problems, params, keys.fold("seen by the rule"), samples + warm)
-    fresh = sample_fields(problems, params, keys.fold("measured"), samples)
+    fresh = sample_fields(problems, params, keys.fold("measured"), truth)
     trials: dict[str, Tensor] = {}
     found: dict[str, Tensor] = {}
     for name in problems:
         mean, variance = sample_mean(fresh[name].double()), fresh[name].double().var(dim=0)
-        for rule_name, rule in frozen_rules(mean, variance, samples).items():
-            moved = updates(rule, seen[name], warm=warm)
+        for rule_name, rule in frozen_rules(mean, variance, truth).items():
+            moved = updates(rule, seen[name], warm=warm, start=params)
             for measure, values in measures(moved, mean, stretch=STRETCH).items():
                 found[f"{name}/{rule_name}/{measure}"] = values
             trials[f"{name}/{rule_name}"] = _tried(moved)
         for noiseless, way in ((TRUE, mean), (TRUE_SCALED, mean / (variance + mean**2).sqrt())):
             trials[f"{name}/{noiseless}"] = (-LENGTH * unit(way))[None].to(params.dtype)
     before, after = measured_returns(problems["loo"], params, trials, keys.fold("tried"))
-    found["return"] = before
-    return found | {f"{name}/measured gain": sample_mean(r - before[None]) for name, r in after.items()}
+    found |= {"return": before, "reached": reached}
+    for scale, of in (("", torch.clone), (", logit", _logit)):
+        found |= {f"{n}/measured gain{scale}": sample_mean(of(r) - of(before)) for n, r in after.items()}
+    return found
+
+
+def _logit(returns: Tensor) -> Tensor:
+    return torch.from_numpy(logit(returns.cpu().numpy(), LIMIT))
 
 
 def _tried(moved: Tensor) -> Tensor:

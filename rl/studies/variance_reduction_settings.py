@@ -10,15 +10,12 @@ from core.lab.variant import Grid, Variant
 from core.optim.rule import Rule
 from core.optim.rules import RULES
 from rl.grafting import graft
+from rl.shuffling import SHUFFLED
+from rl.studies.settings import ADAM, DESCENT, RATES
 from rl.updates import FixedSecondMoment
 
-EPISODES = 8
-LIMIT = 500.0
-"""The longest return of CartPole-v1."""
-BASELINES: Mapping[str, str] = {"none": "no baseline", "loo": "leave-one-out"}
-
-BASE = "Gradient descent"
-FULL = "Adam"
+BASE = DESCENT
+FULL = ADAM
 SCALING = "Adam, beta1 = 0"
 """Adam without averaging: what is left is the scaling by v."""
 
@@ -27,15 +24,17 @@ DESCENT_DIRECTION = "Descent, adaptive length"
 ADAM_DIRECTION = "Adam at momentum's length"
 ADAM_DIRECTION_DESCENT = "Adam at descent's length"
 """Grafts: one rule's direction with another's length; the adaptive length is Adam's."""
+AVERAGED = "Averaged"
+"""The variant of the oracles that learn: their field is scaled already, and a mean is taken of it."""
 TRUE = "True gradient"
 TRUE_SCALED = "True gradient over root v"
 """Ways without noise, for the measured gain."""
-ORACLES = ("Oracle v = variance", "Oracle v = mean²", "Oracle v = second moment")
+MOMENTS = {"Oracle v = variance": "variance", "Oracle v = mean²": "mean square"}
+"""The oracles that learn too, and what stands under their root."""
+ORACLES = (*MOMENTS, "Oracle v = second moment")
 
 BLIND = (
     "Momentum",
-    "Sign descent",
-    "Sign momentum",
     "Normalised descent",
     "Normalised momentum",
     "Adam, shared v",
@@ -43,7 +42,10 @@ BLIND = (
     MOMENTUM_DIRECTION,
     DESCENT_DIRECTION,
 )
-"""Controls that do not know which coordinate is noisy."""
+"""Controls whose scaling, if any, does not know which coordinate is noisy."""
+SIGNS = ("Sign descent", "Sign momentum")
+"""No control for noise: the mean of a noisy sign is erf(SNR / sqrt 2), and Adam's step without averaging is
+SNR / sqrt(1 + SNR^2), for Gaussian noise: nowhere 0.07 apart."""
 
 _RULES: Mapping[str, Rule] = {
     BASE: RULES["sgd"],
@@ -57,18 +59,14 @@ _RULES: Mapping[str, Rule] = {
     "Normalised descent": RULES["normalized_sgd"],
     "Normalised momentum": RULES["normalized_sgd"].with_hyper("normalized_momentum", momentum=0.9),
     "Adam, shared v": RULES["adam_shared_v"],
-    "Adam, shuffled v": RULES["adam_shuffled_v"],
+    "Adam, shuffled v": SHUFFLED,
     MOMENTUM_DIRECTION: graft("momentum_adam_length", direction=RULES["momentum"], length=RULES["adam"]),
     DESCENT_DIRECTION: graft("descent_adam_length", direction=RULES["sgd"], length=RULES["adam"]),
     ADAM_DIRECTION: graft("adam_momentum_length", direction=RULES["adam"], length=RULES["momentum"]),
     ADAM_DIRECTION_DESCENT: graft("adam_descent_length", direction=RULES["adam"], length=RULES["sgd"]),
 }
 _RATES: Mapping[str, tuple[float, float]] = {
-    BASE: (3.16e-4, 3.17e-3),
-    "Momentum": (1e-4, 1e-3),
-    "RMSProp": (1e-3, 3.17e-2),
-    FULL: (1e-2, 1e-1),
-    "AMSGrad": (1e-2, 1e-1),
+    **{name: RATES[name] for name in (BASE, "Momentum", "RMSProp", FULL, "AMSGrad")},
     SCALING: (3.16e-3, 1e-1),
     "Sign descent": (3.16e-3, 1e-1),
     "Sign momentum": (3.16e-3, 1e-1),
@@ -86,12 +84,12 @@ _RATES: Mapping[str, tuple[float, float]] = {
 _REMOVES = {
     SCALING: "removes averaging, keeps the scaling by v",
     "Momentum": "removes the scaling, keeps averaging",
-    "Sign descent": "removes averaging and all memory of size: each coordinate moves by lr",
-    "Sign momentum": "removes all memory of size, keeps averaging",
+    "Sign descent": "removes averaging and v; its mean step is Adam's nearly, by another way",
+    "Sign momentum": "removes v, keeps averaging",
     "Normalised descent": "removes averaging and the scaling, normalises the step's length",
     "Normalised momentum": "removes the scaling, keeps averaging and normalises the step's length",
     "Adam, shared v": "removes coordinate-wise scaling: one v for all",
-    "Adam, shuffled v": "removes which coordinate is noisy, keeps the spread of scales",
+    "Adam, shuffled v": "removes which coordinate is noisy, keeps the spread of scales; another order a seed",
     MOMENTUM_DIRECTION: "removes Adam's direction, keeps its length",
     DESCENT_DIRECTION: "removes Adam's direction and averaging, keeps its length",
     ADAM_DIRECTION: "removes Adam's length, keeps its direction",
@@ -129,7 +127,7 @@ def frozen_rules(mean: Tensor, variance: Tensor, samples: int) -> dict[str, Rule
     oracles = (variance, square + 1e-3 * variance, square + variance)
     memoryless = {
         "Shared v, beta1 = 0": RULES["adam_shared_v"].with_hyper("shared", beta1=0.0),
-        "Shuffled v, beta1 = 0": RULES["adam_shuffled_v"].with_hyper("shuffled", beta1=0.0),
+        "Shuffled v, beta1 = 0": SHUFFLED.with_hyper("shuffled", beta1=0.0),
     }
     return {
         **_RULES,

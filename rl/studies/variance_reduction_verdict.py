@@ -1,4 +1,4 @@
-"""The verdict and the tables of the study of variance reduction."""
+"""The verdict of the study of variance reduction."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ import numpy as np
 
 from core.lab import stats
 from core.lab.experiment import Array
-from core.lab.study import Results, Table
+from core.lab.study import Results
 from core.lab.sweep import SweepResult
-from core.lab.tables import sweep_table, with_interval
-from core.lab.verdict import Finding, Verdict, finding, verdict
+from core.lab.verdict import Finding, Outcome, Verdict, finding, verdict
 from rl.frozen import STAGES
-from rl.outcomes import Column, outcome_table, speed
+from rl.outcomes import returns, speed
 from rl.shares import logit, share_of_gain
+from rl.studies.settings import BASELINES, LEARNED, LIMIT, best_of
 from rl.studies.variance_reduction_settings import (
+    AVERAGED,
     BASE,
-    BASELINES,
     BLIND,
     FULL,
-    LIMIT,
-    ORACLES,
+    MOMENTS,
     SCALING,
+    SIGNS,
     TRUE,
     TRUE_SCALED,
 )
@@ -35,8 +35,6 @@ SCALES = {
     "logit": "logit of return / 500",
     "speed": "log2 of the updates to a return of 100",
 }
-LEARNED = 100.0
-"""A return of the training episodes that is counted as reached: a random policy has 22."""
 MAIN_PART = 0.5
 """What has half of Adam's gain is a main part of its cause."""
 
@@ -49,21 +47,18 @@ def measured(results: Results, stage: str, baseline: str, rule: str, measure: st
 
 def _where(results: Results, regime: str, variant: str) -> tuple[SweepResult, str, str]:
     """The sweep, its regime and its variant; the oracles are regimes of a sweep of their own."""
-    if variant in ORACLES:
-        return results.sweep("oracles"), variant, "Averaged"
+    if variant in MOMENTS:
+        return results.sweep("oracles"), variant, AVERAGED
     return results.sweep("learning"), regime, variant
 
 
 def learned(results: Results, regime: str, variant: str, scale: str = "return") -> Array:
-    """`[seeds]`: how well a variant learned, on one of `SCALES`; a diverged replica counts as a return of
-    nothing.
-    """
+    """`[seeds]`: how well a variant learned, on one of `SCALES`."""
     sweep, *where = _where(results, regime, variant)
     if scale == "speed":
         return speed(sweep.run(*where), LEARNED)
-    values = sweep.values(*where)
-    returns = np.where(np.isfinite(values), values, 0.0)
-    return logit(returns, LIMIT) if scale == "logit" else returns
+    values = returns(sweep, *where)
+    return logit(values, LIMIT) if scale == "logit" else values
 
 
 def noise_shared(results: Results, stage: str, baseline: str, rule: str) -> stats.Interval:
@@ -78,11 +73,11 @@ def gain_shared(results: Results, regime: str, variant: str, scale: str = "retur
 
 def best_blind(results: Results, regime: str) -> str:
     """The best of the controls that do not know which coordinate is noisy, on the tuning seeds."""
-    tuned = results.sweep("learning").tuned
-    return max(BLIND, key=lambda name: float(np.max(tuned[regime, name].scores)))
+    return best_of(results.sweep("learning"), regime, BLIND)
 
 
-def _stages() -> list[tuple[str, str, str]]:
+def stages() -> list[tuple[str, str, str]]:
+    """Name, stage and baseline of each regime of frozen policies."""
     return [(f"{stage}, {words}", stage, b) for stage in STAGES for b, words in BASELINES.items()]
 
 
@@ -149,12 +144,15 @@ class _Frozen:
                 "cosine with the true gradient after scaling by v less that before",
                 "cosine",
             ),
-            (
-                "no noise",
-                self.difference(results, "measured gain", TRUE_SCALED, TRUE),
-                0.0,
-                "gain in return of one step along the true gradient: scaled as by v, less unscaled",
-                "return",
+            *(
+                (
+                    "no noise",
+                    self.difference(results, f"measured gain{scale}", TRUE_SCALED, TRUE),
+                    0.0,
+                    "gain in return of one step along the true gradient: scaled as by v, less unscaled",
+                    unit,
+                )
+                for scale, unit in (("", "return"), (", logit", "logit of return / 500"))
             ),
         )
         return [
@@ -173,39 +171,33 @@ class _Frozen:
 
 def _learning_findings(results: Results, regime: str) -> list[Finding]:
     """The decisive finding of a regime of learning first."""
-    replicas, best = results.plan.reporting_seeds, best_blind(results, regime)
+    best = best_blind(results, regime)
 
-    def part(variant: str, *, decisive: bool = False) -> Finding:
+    def part(variant: str, scale: str = "return", *, decisive: bool = False) -> Finding:
+        without = "" if scale == "return" else f", on a scale without a ceiling ({SCALES[scale]})"
         return finding(
-            f"{regime}: learning",
-            gain_shared(results, regime, variant),
+            f"{regime}: {'sign' if variant in SIGNS else 'learning'}",
+            gain_shared(results, regime, variant, scale),
             below=MAIN_PART,
-            replicas=replicas,
-            text=f"share of Adam's gain in return over gradient descent that {variant} has too",
+            replicas=results.plan.reporting_seeds,
+            text=f"share of Adam's gain over gradient descent that {variant} has too{without}",
             unit="share of the gain",
             decisive=decisive,
         )
 
-    unceiled = [
-        finding(
-            f"{regime}: learning",
-            gain_shared(results, regime, best, scale),
-            below=MAIN_PART,
-            replicas=replicas,
-            text=f"the same for {best} on a scale without a ceiling ({SCALES[scale]})",
-            unit="share of the gain",
-            decisive=False,
-        )
-        for scale in ("logit", "speed")
-    ]
     others = [v for v in results.sweep("learning").variants if v not in (BASE, FULL, best)]
-    oracles = [o for o in results.sweep("oracles").regimes if regime == BASELINES["none"]]
-    return [part(best, decisive=True), *unceiled, *(part(v) for v in [*others, *oracles])]
+    oracles = list(MOMENTS) if regime == BASELINES["none"] else []
+    return [
+        part(best, decisive=True),
+        part(best, "logit"),
+        part(best, "speed"),
+        *(part(v, scale) for v in [*others, *oracles] for scale in ("return", "logit")),
+    ]
 
 
 def judge(results: Results) -> Verdict:
     """The criterion: at frozen policies, and in learning."""
-    frozen = [_Frozen(*where) for where in _stages()]
+    frozen = [_Frozen(*where) for where in stages()]
     found = [f for where in frozen for f in (*where.decisive(results), *where.beside(results))]
     found += [f for regime in BASELINES.values() for f in _learning_findings(results, regime)]
     decisive = [f for f in found if f.decisive]
@@ -214,99 +206,63 @@ def judge(results: Results) -> Verdict:
 
 def _sentence(results: Results) -> str:
     def noise(rule: str) -> list[float]:
-        return [noise_shared(results, stage, b, rule)[0] for _, stage, b in _stages()]
+        return [noise_shared(results, stage, b, rule)[0] for _, stage, b in stages()]
 
     def gain(variant: str) -> list[float]:
         return [gain_shared(results, regime, variant)[0] for regime in BASELINES.values()]
 
     averaging, scaling = "Momentum", SCALING
     best = {regime: best_blind(results, regime) for regime in BASELINES.values()}
-    shares = [gain_shared(results, regime, name)[0] for regime, name in best.items()]
+    found = [_learning_findings(results, regime)[0] for regime in best]
     apart = min(noise(averaging)) > MAIN_PART > max(noise(scaling)) and (
         min(gain(scaling)) > MAIN_PART > max(gain(averaging))
     )
-    free = " and ".join(
-        f"{_free(results, TRUE, s):+.0f} to {_free(results, TRUE_SCALED, s):+.0f}" for s in STAGES
+    outcomes = {f.outcome for f in found}
+    if outcomes == {Outcome.HOLDS}:
+        conclusion = "so most of that gain needs a scale of its own for each coordinate"
+    elif outcomes == {Outcome.FAILS}:
+        conclusion = "so at least half of that gain needs no coordinate's own scale"
+    else:
+        conclusion = "so how much of it needs a scale of its own for each coordinate is not the same in both"
+    signs = [x for name in SIGNS for x in gain(name)]
+    changed = " and ".join(
+        ", ".join(f"{text} ({stage})" for stage, text in _freed(results, scale).items()) + f" in {unit}"
+        for scale, unit in (("", "return"), (", logit", "its logit"))
     )
     return (
         f"Of Adam's cut in the noise of its direction averaging alone makes {_span(noise(averaging))} and "
         f"scaling by v alone {_span(noise(scaling))}; of its gain in return over gradient descent averaging "
         f"alone has {_span(gain(averaging))} and scaling alone {_span(gain(scaling))}"
         f"{': what cuts the noise is not what helps to learn' if apart else ''}. "
-        f"{' and '.join(dict.fromkeys(best.values()))}, blind to noise, has {_span(shares)} of the gain. "
-        "Along the true gradient, where no noise is left, the same scaling changes what a step of "
-        f"equal length gains from {free} ({', '.join(STAGES)})."
+        f"The best control that does not know which coordinate is noisy ({_with_baselines(best)}) has "
+        f"{_span([f.effect for f in found])} of the gain (shared v {_span(gain('Adam, shared v'))}, "
+        f"shuffled v {_span(gain('Adam, shuffled v'))}), {conclusion}; the signs, whose mean step is nearly "
+        f"Adam's under Gaussian noise, have {_span(signs)}. Along the true gradient, where no noise is left, "
+        f"the scaling by v changes what a step of equal length gains by {changed}."
     )
 
 
-def _free(results: Results, rule: str, stage: str) -> float:
-    """The measured gain of a way without noise, over both baselines."""
-    return float(np.mean([measured(results, stage, b, rule, "measured gain").mean() for b in BASELINES]))
+def _with_baselines(best: dict[str, str]) -> str:
+    """Which control it is, regime by regime where they differ."""
+    names = list(dict.fromkeys(best.values()))
+    return names[0] if len(names) == 1 else ", ".join(f"{name} with {r}" for r, name in best.items())
+
+
+def _freed(results: Results, scale: str) -> dict[str, str]:
+    """By stage: the measured gain along the scaled true gradient less that along the true gradient, mean over
+    both baselines, with its interval.
+    """
+    texts = {}
+    for stage in STAGES:
+        scaled, plain = (
+            np.mean([measured(results, stage, b, way, f"measured gain{scale}") for b in BASELINES], axis=0)
+            for way in (TRUE_SCALED, TRUE)
+        )
+        mean, low, high = stats.paired_difference(scaled, plain, "mean")
+        texts[stage] = f"{mean:+.2g} [{low:.2g}, {high:.2g}]"
+    return texts
 
 
 def _span(values: list[float]) -> str:
     low, high = (f"{100 * x:.0f}" for x in (min(values), max(values)))
     return f"{low}%" if low == high else f"{low} to {high}%"
-
-
-_COLUMNS = (
-    ("noise", "noise in the update"),
-    (NOISE, "noise in its direction"),
-    ("noise together", "noise in 25 updates together"),
-    ("cosine", "cosine"),
-    ("improvement to noise", "improvement to noise"),
-    ("downhill", "share downhill"),
-    ("signal to noise", "signal to noise"),
-    ("measured gain", "measured gain"),
-)
-
-
-def _frozen_table(results: Results, regime: str, stage: str, baseline: str) -> Table:
-    names = dict.fromkeys(
-        key.split("/")[1]
-        for key in results.measurement("updates").only(stage=stage)
-        if key.startswith(f"{baseline}/")
-    )
-    arrays = results.measurement("updates").only(stage=stage)
-    rows = tuple(
-        (
-            name,
-            *(
-                with_interval(stats.interval(arrays[key], "mean"), 2) if key in arrays else ""
-                for key in (f"{baseline}/{name}/{measure}" for measure, _ in _COLUMNS)
-            ),
-        )
-        for name in names
-    )
-    return Table(
-        f"{regime}: what updates are like. Means over {results.plan.sizes['policies']} frozen policies with "
-        "95% bootstrap intervals; cosine with the true gradient, mean over standard deviation of the "
-        "first-order improvement, root mean square signal-to-noise of a coordinate, and the change in return "
-        "after one update of equal length.",
-        ("rule", *(head for _, head in _COLUMNS)),
-        rows,
-    )
-
-
-def _shares_table(results: Results, regime: str) -> Table:
-    """How each variant learned, and its share of Adam's gain on three scales."""
-
-    def share(scale: str) -> Column:
-        return (
-            f"share of Adam's gain, {scale}",
-            lambda name: "" if name == BASE else with_interval(gain_shared(results, regime, name, scale), 2),
-        )
-
-    more = tuple(share(scale) for scale in SCALES)
-    return outcome_table(results.sweep("learning"), regime, learned=LEARNED, more=more)
-
-
-def tables(results: Results) -> tuple[Table, ...]:
-    """Learning first, then the updates at each frozen policy."""
-    learning, oracles = results.sweep("learning"), results.sweep("oracles")
-    return (
-        *(_shares_table(results, regime) for regime in learning.regimes),
-        *(sweep_table(learning, regime) for regime in learning.regimes),
-        *(sweep_table(oracles, regime) for regime in oracles.regimes),
-        *(_frozen_table(results, *where) for where in _stages()),
-    )

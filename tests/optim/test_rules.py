@@ -243,6 +243,20 @@ def test_the_shuffle_is_one_cycle(size: int) -> None:
     assert sorted(visited) == list(range(size))
 
 
+def test_a_shuffle_a_key_is_one_cycle_that_depends_on_its_key_alone() -> None:
+    keys = torch.tensor([5, -3, 2**62, 5])
+    permutations = shuffle(50, keys=keys)
+    assert torch.equal(permutations[0], permutations[3])
+    assert torch.equal(shuffle(50, keys=keys[1:2])[0], permutations[1])
+    assert len({tuple(p) for p in permutations.tolist()}) == 3
+    for row in permutations.tolist():
+        place, visited = 0, set()
+        while place not in visited:
+            visited.add(place)
+            place = row[place]
+        assert len(visited) == 50
+
+
 def test_shuffled_v_gives_each_coordinate_anothers_v() -> None:
     second_moment = torch.arange(12.0).view(2, 6)
     shuffled = ShuffledSecondMoment()(second_moment)

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from core.lab.conformance import check_problem
+from core.lab.errors import VhatError
 from core.lab.random import Keys
 from rl.frozen import BETAS2, frozen_policies
 from rl.oracle import LEAST_SIGNAL, OracleScaled
@@ -12,10 +13,12 @@ from rl.problems import cartpole
 from rl.studies.baseline_noise import noise_by_estimator
 from rl.studies.variance_is_seen_measure import (
     batches_and_memories,
+    effective_updates,
     following,
     frozen_moments,
     remembered,
 )
+from rl.studies.variance_reduction import oracle_cartpole
 from rl.studies.variance_reduction_measure import TRIAL_EPISODES, measured_returns, update_quality
 
 
@@ -25,15 +28,15 @@ def keys(rows: int = 3) -> Keys:
 
 def test_level_zero_freezes_the_start_and_has_no_memory():
     problem = cartpole(episodes=4, baseline="loo", horizon=40)
-    params, live = frozen_policies(problem, keys(), 0.0)
+    params, live, _ = frozen_policies(problem, keys(), 0.0)
     assert torch.equal(params, problem.init(keys()))
     assert live.isnan().all()
 
 
 def test_a_frozen_policy_does_not_depend_on_the_others():
     problem = cartpole(episodes=4, baseline="loo", horizon=60)
-    params, live = frozen_policies(problem, keys(4), 30.0)
-    own, own_live = frozen_policies(problem, keys(4).rows(torch.tensor([1, 3])), 30.0)
+    params, live, _ = frozen_policies(problem, keys(4), 30.0)
+    own, own_live, _ = frozen_policies(problem, keys(4).rows(torch.tensor([1, 3])), 30.0)
     assert torch.equal(own, params[[1, 3]])
     torch.testing.assert_close(own_live, live[[1, 3]], equal_nan=True)
 
@@ -42,7 +45,7 @@ def test_live_moments_after_one_update_are_the_squared_gradient_for_every_memory
     problem = cartpole(episodes=4, baseline="loo", horizon=60)
     first = problem.field(problem.init(keys()), keys(), 0)
     level = first.measures["return"].max().item() + 1e-3
-    params, live = frozen_policies(problem, keys(), level)
+    params, live, _ = frozen_policies(problem, keys(), level)
     moved_once = [r for r in range(3) if _updates(problem, level, r) == 1]
     for row in moved_once:
         expected = first.values[row].double() ** 2
@@ -75,6 +78,22 @@ def test_remembered_is_adams_recurrence(beta2):
     torch.testing.assert_close(remembered(squares, beta2), v / (1 - beta2**9))
 
 
+@pytest.mark.parametrize(("beta2", "updates"), [(0.0, 16), (0.9, 16), (0.999, 16), (0.99, 256), (0.999, 256)])
+def test_effective_updates_are_the_inverse_of_the_summed_squares_of_the_weights(beta2, updates):
+    one_hot = torch.eye(updates, dtype=torch.float64)[:, None, :]
+    weights = remembered(one_hot, beta2)[0]
+    assert weights.sum().item() == pytest.approx(1.0)
+    assert effective_updates(beta2, updates) == pytest.approx(1 / weights.square().sum().item())
+
+
+def test_policies_that_do_not_get_there_are_counted(monkeypatch):
+    monkeypatch.setattr("rl.frozen.MOST_UPDATES", 3)
+    problem = cartpole(episodes=4, baseline="loo", horizon=40)
+    found = frozen_policies(problem, keys(), 41.0)
+    assert found.reached.tolist() == [0.0, 0.0, 0.0]
+    assert frozen_policies(problem, keys(), 1.0).reached.tolist() == [1.0, 1.0, 1.0]
+
+
 @pytest.mark.parametrize("moment", ["variance", "mean square"])
 def test_the_oracle_divides_the_field_by_the_measured_moment(moment):
     inner = cartpole(episodes=4, horizon=40)
@@ -90,7 +109,17 @@ def test_the_oracle_divides_the_field_by_the_measured_moment(moment):
     mean_square = each.mean(dim=1) ** 2 - each.var(dim=1) / 16
     root = (variance if moment == "variance" else mean_square.maximum(LEAST_SIGNAL * variance)).sqrt()
     torch.testing.assert_close(scaled.values, (plain.values / root).float(), rtol=1e-4, atol=1e-6)
+    clipped = (mean_square < LEAST_SIGNAL * variance).double().mean(dim=1)
+    expected = clipped if moment == "mean square" else torch.zeros(3, dtype=torch.float64)
+    torch.testing.assert_close(scaled.measures["clipped"], expected)
     assert torch.equal(scaled.measures["return"], plain.measures["return"])
+
+
+@pytest.mark.parametrize(("moment", "measured_on"), [("mean squared", 8), ("mean square", 1)])
+def test_an_oracle_of_another_moment_or_of_one_episode_is_refused(moment, measured_on):
+    with pytest.raises(VhatError) as caught:
+        oracle_cartpole(moment=moment, measured_on=measured_on)
+    assert "\n" not in str(caught.value)
 
 
 def test_the_oracles_variance_is_unbiased_for_that_of_the_estimate():
@@ -101,7 +130,7 @@ def test_the_oracles_variance_is_unbiased_for_that_of_the_estimate():
     many = Keys(torch.cat([keys(2).at(i).words[:1] for i in range(400)]))
     repeated = params[rows]
     estimates = inner.field(repeated, many, 0).values.double()
-    measured = problem.second_moment(repeated, many, 0).mean(dim=0)
+    measured = problem.second_moment(repeated, many, 0)[0].mean(dim=0)
     ratio = measured.sum() / estimates.var(dim=0).sum()
     assert ratio.item() == pytest.approx(1.0, abs=0.15)
 
@@ -124,11 +153,11 @@ def test_the_measured_return_of_a_move_of_length_zero_is_that_of_the_policy():
 @pytest.mark.parametrize(
     ("function", "cell"),
     [
-        (frozen_moments, {"level": 25.0, "samples": 12}),
+        (frozen_moments, {"level": 25.0, "samples": 12, "truth": 16}),
         (batches_and_memories, {"level": 25.0, "samples": 128}),
         (following, {"from": 0.0, "to": 25.0, "samples": 12}),
         (noise_by_estimator, {"level": 25.0, "samples": 64}),
-        (update_quality, {"level": 25.0, "samples": 12, "warm": 4}),
+        (update_quality, {"level": 25.0, "samples": 12, "truth": 16, "warm": 4}),
     ],
 )
 def test_what_is_measured_at_a_policy_has_the_same_bits_in_another_batch(function, cell):

@@ -25,7 +25,7 @@ def run(returns, steps=None):
 def test_the_first_update_is_that_of_the_first_recorded_return_at_the_level_and_never_is_infinite():
     found = run([[900, 10, 100, 99, 300], [10, 20, 30, 40, 50], [10, 150, math.nan, math.nan, math.nan]])
     assert first_reached(found, 100.0).tolist() == [4.0, math.inf, 2.0]
-    assert speed(found, 100.0).tolist() == [-2.0, -np.log2(9.0), -1.0]
+    assert speed(found, 100.0).tolist() == [-2.0, -np.log2(16.0), -1.0]
 
 
 def test_a_run_has_failed_if_it_ends_below_or_diverged_whatever_came_before():

@@ -51,13 +51,13 @@ def test_the_probe_reads_recorded_samples_as_they_are():
 def test_a_replica_is_frozen_when_its_own_batch_reaches_the_level_whatever_the_others_do():
     problem = cartpole(episodes=4, baseline="loo")
     keys = Keys.of(range(4))
-    frozen, live = frozen_policies(problem, keys, 60.0)
+    frozen, live, _ = frozen_policies(problem, keys, 60.0)
     rows = torch.tensor([1, 3])
-    alone, live_alone = frozen_policies(problem, keys.rows(rows), 60.0)
+    alone, live_alone, _ = frozen_policies(problem, keys.rows(rows), 60.0)
     assert torch.equal(frozen[rows], alone)
     assert torch.equal(live[rows], live_alone)
     assert (live >= 0).all()
-    start, never = frozen_policies(problem, keys, 0.0)
+    start, never, _ = frozen_policies(problem, keys, 0.0)
     assert torch.equal(start, problem.init(keys))
     assert torch.isnan(never).all()
 

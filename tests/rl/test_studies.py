@@ -18,11 +18,20 @@ from core.lab.store import Store
 from core.lab.study import Results
 from core.lab.sweep import Sweep, SweepResult, Tuned
 from core.lab.verdict import Label
-from rl.studies import baseline, learning_curves
-from rl.studies.baseline_settings import BASELINES, BATCHES, WITHOUT, batch_name, speed
+from rl.studies import baseline, learning_curves, learning_settings
+from rl.studies.baseline_settings import (
+    BASELINES,
+    BATCHES,
+    NORMALIZED,
+    SPENT,
+    WITHOUT,
+    batch_name,
+    speed,
+    spent_name,
+)
 from rl.studies.learning_episode import measure_episode
 from rl.studies.learning_settings import TASKS, first_learned
-from rl.studies.learning_verdict import failed, log_steps, unbounded
+from rl.studies.learning_verdict import failed, good_rates, unbounded
 from rl.studies.variance_reduction_settings import BASE, FULL
 from rl.studies.variance_reduction_verdict import gain_shared, noise_shared
 
@@ -80,27 +89,33 @@ def made(sweep: Sweep, returns: dict[tuple[str, str], float]) -> SweepResult:
             STEPS, {"field/return": curve, "return": curve.copy()}, np.full(SEEDS, -1, dtype=np.int64)
         )
         setting = {"lr": 0.1}
-        tuned[regime, variant] = Tuned(setting, (setting,), np.array([mean]), np.full((1, 2), mean), False)
+        tuned[regime, variant] = Tuned(setting, (setting,), np.array([mean]), np.full((1, 2), mean), ())
     return SweepResult(sweep, tuned, runs)
 
 
-def baseline_results(leads: dict[str, float]) -> Results:
-    """Adam's lead over momentum as given in each regime; gradient descent is far behind."""
+NOISY = (WITHOUT, batch_name(BATCHES[0]), *map(spent_name, SPENT))
+CELLS = (*BASELINES, NORMALIZED, *map(batch_name, BATCHES), *map(spent_name, SPENT))
+
+
+def baseline_results(leads: dict[str, float], descent: dict[str, float] | None = None) -> Results:
+    """Adam's lead over momentum, which returns `descent` or 60, as given in each regime; gradient descent is
+    far behind.
+    """
     plan = baseline.STUDY.plan("quick").with_seeds(SEEDS)
     by_name: dict[str, object] = {}
     for experiment in baseline.STUDY.experiments(plan):
         if isinstance(experiment, Sweep):
             returns = {}
             for regime in (r.name for r in experiment.regimes):
-                lead = leads[regime]
+                lead, rival = leads[regime], (descent or {}).get(regime, 60.0)
                 returns |= {
-                    (regime, "Adam"): 60.0 + lead,
-                    (regime, "Momentum"): 60.0,
-                    (regime, "Gradient descent"): 30.0,
+                    (regime, "Adam"): rival + lead,
+                    (regime, "Momentum"): rival,
+                    (regime, "Gradient descent"): 21.0,
                 }
             by_name[experiment.name] = made(experiment, returns)
         else:
-            noise = {name: np.linspace(0.4, 0.6, 10) for name in (*BASELINES, *map(batch_name, BATCHES))}
+            noise = {name: np.linspace(0.4, 0.6, 10) for name in CELLS}
             by_name[experiment.name] = MeasurementResult(({"stage": "partly trained"},), (noise,))
     return Results(plan, by_name)
 
@@ -110,24 +125,41 @@ def baseline_results(leads: dict[str, float]) -> Results:
     [(50.0, 10.0, Label.SUPPORTED), (150.0, 180.0, Label.REFUTED), (50.0, 180.0, Label.CONDITIONAL)],
 )
 def test_a_lead_that_shrinks_with_the_noise_supports_the_claim(baselines, batch, label):
-    leads = {name: 100.0 if name == WITHOUT else baselines for name in BASELINES}
-    leads |= {batch_name(e): 100.0 if e == BATCHES[0] else batch for e in BATCHES}
+    leads = {name: 100.0 if name in NOISY else baselines if name in BASELINES else batch for name in CELLS}
     results = baseline_results(leads)
     verdict = baseline.STUDY.judge(results)
     assert verdict.label is label
     decisive = [f for f in verdict.findings if f.decisive]
-    assert len(decisive) == 4
-    assert decisive[0].effect == pytest.approx(baselines - 100.0)
-    assert decisive[1].effect == pytest.approx(batch - 100.0)
+    assert len(decisive) == 9
+    returns, shares = ([f for f in decisive if f.unit.startswith(w)] for w in ("mean return", "descent's"))
+    assert [f.effect for f in returns] == pytest.approx([baselines - 100.0, batch - 100.0, batch - 100.0])
+    # Momentum gains 40 over an untrained policy, Adam that and its lead.
+    expected = [40 / (40 + lead) - 40 / 140 for lead in (baselines, batch, batch)]
+    assert [f.effect for f in shares] == pytest.approx(expected)
+
+
+def test_a_small_lead_where_nothing_is_learned_is_not_taken_for_a_small_share():
+    """Descent has a third of Adam's gain everywhere; with noise both gain little."""
+    gains = {name: 15.0 if name in NOISY else 150.0 for name in CELLS}
+    leads = {name: 2 * gain / 3 for name, gain in gains.items()}
+    results = baseline_results(leads, {name: 20.0 + gain / 3 for name, gain in gains.items()})
+    decisive = [f for f in baseline.STUDY.judge(results).findings if f.decisive]
+    assert {str(f.outcome) for f in decisive if f.unit.startswith("mean return")} == {"fails"}
+    assert [f.effect for f in decisive if f.unit.startswith("descent's")] == pytest.approx([0.0] * 3)
+
+
+def test_without_a_gain_of_adam_no_share_is_judged():
+    leads = dict.fromkeys(CELLS, 100.0) | dict.fromkeys(NOISY, -41.0)
+    decisive = [f for f in baseline.STUDY.judge(baseline_results(leads)).findings if f.decisive]
+    assert {str(f.outcome) for f in decisive if f.unit.startswith("descent's")} == {"unclear"}
 
 
 def test_speed_counts_doublings_and_puts_those_that_never_learn_after_the_end():
-    leads = dict.fromkeys((*BASELINES, *map(batch_name, BATCHES)), 140.0)
-    results = baseline_results(leads)
+    results = baseline_results(dict.fromkeys(CELLS, 140.0))
     # Adam's curve is 100, 200, 300 at updates 2, 4, 6, give or take a half; momentum's 30, 60, 90.
-    adam, momentum = (speed(results, "baselines", WITHOUT, v) for v in ("Adam", "Momentum"))
+    adam, momentum = (speed(results, ("baselines", WITHOUT), v) for v in ("Adam", "Momentum"))
     assert set(adam) == {-1.0, -2.0}
-    assert set(momentum) == {-np.log2(7.0)}
+    assert set(momentum) == {-np.log2(12.0)}
 
 
 def learning_results(adam: float, descent: float) -> Results:
@@ -158,10 +190,27 @@ def test_steps_to_a_threshold_are_the_first_recorded_update_at_or_above_it():
     assert set(steps) == {2.0}
     assert np.isinf(first_learned(results, task, "Momentum")).all()
     budget = results.sweep(task.id).sweep.steps
-    assert set(log_steps(results, task, "Momentum")) == {np.log2(2.0 * budget)}
+    # These runs end at update 6, whatever the plan says.
+    assert set(learning_settings.speed(results, task, "Momentum")) == {-np.log2(12.0)}
+    assert budget > 6
     assert not failed(results, task, "Adam").any()
     assert failed(results, task, "Momentum").all()
     assert (unbounded(results, task, "Adam") > unbounded(results, task, "Momentum")).all()
+
+
+def test_good_rates_are_counted_in_decades_and_more_may_lie_beyond_an_end_that_is_still_good():
+    results = learning_results(0.9, 0.02)
+    task = TASKS[0]
+    tuned = dict(results.sweep(task.id).tuned)
+    best = tuned[task.id, "Adam"].scores[0]
+    settings = tuple({"lr": lr} for lr in (0.001, 0.003, 0.01, 0.03))
+    for name, scores in (("Adam", [30, best, best, 30]), ("RMSProp", [30, 30, best, best])):
+        losses = np.zeros((4, 2))
+        tuned[task.id, name] = Tuned(settings[1], settings, np.array(scores, dtype=float), losses, ())
+    sweep = results.sweep(task.id)
+    results = Results(results.plan, {**results.by_name, task.id: SweepResult(sweep.sweep, tuned, sweep.runs)})
+    assert good_rates(results, task, "Adam") == (1.0, False)
+    assert good_rates(results, task, "RMSProp") == (1.0, True)
 
 
 def test_the_verdict_on_learning_follows_who_is_ahead():

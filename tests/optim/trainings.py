@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from core.optim import RULES
+from core.optim import RULES, Rule
 from core.optim.hypergradient import Mode
 from core.optim.objective import LossObjective, Objective
 from core.optim.trajectory import schedule_parameters, with_parameters
@@ -18,6 +18,14 @@ MODES: tuple[Mode, ...] = ("reverse", "segments", "forward")
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def follow(rule: Rule, params: Tensor, gradients: Tensor, *, lr: Any, **hyper: Any) -> Tensor:
+    """The parameters after all the gradients, by the pure rule."""
+    state = rule.init(params, **hyper)
+    for gradient in gradients:
+        params, state = rule.step(params, gradient, state, lr=lr, **hyper)
+    return params
 
 
 def squared_error(output: Tensor, target: Tensor) -> Tensor:

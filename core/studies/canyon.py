@@ -130,7 +130,17 @@ def judge(results: Results) -> Verdict:
                 for other in ("Momentum", "Adam, shared v", "Adam, beta1 = 0")
             ]
             beside.append(_compare(results, name, regime, "Adam, beta1 tuned", "Momentum", decisive=False))
-    return verdict([*findings, *beside], _sentence(findings, beside))
+    faster = [f for f in findings if f.text.startswith("Adam needs fewer steps than Gradient")]
+    rivals = [f for f in beside if f.text.startswith("Adam needs fewer steps than Momentum")]
+    won, lost = (
+        f"{sum(f.outcome is o for f in own)} of {len(own)}"
+        for own, o in ((faster, Outcome.HOLDS), (rivals, Outcome.FAILS))
+    )
+    short = (
+        f"Tuned Adam is faster than tuned gradient descent in {won} settings; tuned momentum is at least as "
+        f"fast as Adam in {lost}."
+    )
+    return verdict([*findings, *beside], _sentence(findings, beside), short=short, main=faster[0])
 
 
 def _sentence(findings: list[Finding], beside: list[Finding]) -> str:

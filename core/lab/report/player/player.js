@@ -63,14 +63,14 @@
     figure.querySelector(".controls").hidden = false;
     figure.classList.add("ready");
 
-    // Once, when most of it has come into view, and only where motion is welcome.
+    // Once, when half of it has come into view (on a phone no more may fit), and only where motion is welcome.
     const seen = new IntersectionObserver(
       (entries) => {
         if (!entries.some((entry) => entry.isIntersecting)) return;
         seen.disconnect();
         if (fresh && !calm.matches) play();
       },
-      { threshold: 0.75 },
+      { threshold: 0.5 },
     );
     seen.observe(figure.querySelector(".moving"));
   }

@@ -45,13 +45,23 @@ class _PlanChoice:
 
 
 @dataclass(frozen=True)
-class List:
-    """List the studies of all domains."""
+class List(_PlanChoice):
+    """List the studies of all domains, or with --verdicts what came out of those that are stored."""
+
+    verdicts: bool = False
+    """print a Markdown table: question, verdict, how many findings hold, and the answer in short"""
 
     def __call__(self) -> None:
-        from core.lab.commands import list_studies
+        from core.lab.commands import list_studies, list_verdicts
 
-        list_studies()
+        if self.verdicts:
+            list_verdicts(self.plan, self.seeds, self.device, self.out)
+        elif self != List():
+            raise VhatError(
+                "--tiny, --quick, --full, --seeds, --device and --out choose verdicts: add --verdicts"
+            )
+        else:
+            list_studies()
 
 
 @dataclass(frozen=True)

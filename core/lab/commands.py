@@ -20,12 +20,12 @@ from core.lab.registry import Domain, Registered, find, survey
 from core.lab.runner import Job, job_of, run_jobs
 from core.lab.store import Store
 from core.lab.study import Results, Study, Table
-from core.lab.tables import findings_table, number, text_table
+from core.lab.tables import findings_table, markdown_table, number, text_table
 from core.lab.tensorboard import check_tensorboard, write_results
 from core.lab.terminal import say
 from core.lab.trust import FOLDER as TRUST
 from core.lab.trust import standings, stored_trials
-from core.lab.verdict import Verdict
+from core.lab.verdict import Outcome, Verdict
 
 if TYPE_CHECKING:
     from core.lab.report import Entry
@@ -94,6 +94,37 @@ def list_studies() -> None:
     rows = [(r.domain.name, name, r.study.title, ", ".join(r.study.plans)) for name, r in found.items()]
     rows += [("broken", b.module, str(b), "") for b in broken]
     _print(text_table(Table("", ("domain", "study", "title", "plans"), tuple(rows))))
+
+
+def list_verdicts(plan: str, seeds: int | None, device: str, out: Path) -> None:
+    """The verdicts of the studies that are stored, as a Markdown table.
+
+    Raises:
+        VhatError: if no study has been run in this plan.
+    """
+    rows: list[tuple[str, ...]] = []
+    left_out: list[VhatError] = []
+    chosen = _chosen(())
+    with _opened(out, reading=True) as store:
+        for registered, job in zip(chosen, _jobs(chosen, plan, seeds, device, store), strict=True):
+            study = registered.study
+            try:
+                verdict = judge(registered, job)
+            except VhatError as error:
+                left_out.append(error)
+                continue
+            claim = f"{registered.domain.name} `{study.id}`: {study.question or study.title}"
+            label = verdict.label.value + (": too few seeds" if verdict.few_seeds else "")
+            holds, decisive = _held(verdict)
+            rows.append((claim, f"**{label}**", f"{holds} of {decisive}", verdict.brief))
+    if not rows:
+        flag = "" if plan == "quick" else f" --{plan}"
+        raise VhatError(
+            f"no verdicts: no study of the {plan} plan is stored in {out}; vhat run{flag} --out {out}"
+        )
+    for problem in left_out:
+        say(f"left out: {problem}")
+    _print(markdown_table(Table("", ("claim", "verdict", "findings that hold", "in short"), tuple(rows))))
 
 
 def run_studies(
@@ -202,11 +233,16 @@ def _results(registered: Registered, job: Job) -> Results:
         ) from error
 
 
+def _held(verdict: Verdict) -> tuple[int, int]:
+    """How many decisive findings hold, and how many there are."""
+    outcomes = [f.outcome for f in verdict.findings if f.decisive]
+    return outcomes.count(Outcome.HOLDS), len(outcomes)
+
+
 def verdict_lines(domain: Domain, study: Study, verdict: Verdict) -> str:
     """Study, verdict, main effect with interval, and the answer in short, for the terminal."""
     main = verdict.main or verdict.findings[0]
-    holds = sum(f.outcome == "holds" for f in verdict.findings if f.decisive)
-    decisive = sum(f.decisive for f in verdict.findings)
+    holds, decisive = _held(verdict)
     return (
         f"{domain.name}/{study.id}: {verdict.label.value.upper()} "
         f"({holds} of {decisive} findings hold; {main.regime}: {number(main.effect)} "

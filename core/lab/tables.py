@@ -103,3 +103,11 @@ def text_table(table: Table) -> str:
     return "\n".join(
         "  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines
     )
+
+
+def markdown_table(table: Table) -> str:
+    """A table in Markdown, one line a row."""
+    lines = [table.columns, *table.rows]
+    cells = [" | ".join(" ".join(cell.split()).replace("|", r"\|") for cell in line) for line in lines]
+    cells.insert(1, "|".join("---" for _ in table.columns))
+    return "\n".join(f"|{line}|" if line.startswith("---") else f"| {line} |" for line in cells)

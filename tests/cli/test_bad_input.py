@@ -113,7 +113,9 @@ TUNE = ("tune", "bowl.py:Bowl", "--steps", "3")
 VHAT = [
     ((), "list"),
     (("rnu",), "run"),
-    (("list", "--tiny"), "--tiny"),
+    (("list", "--tiny"), "add --verdicts"),
+    (("list", "--verdicts", "--tiny", "--quick"), "exclude each other"),
+    (("list", "--verdicts", "--out", "file"), "--out"),
     (("list", "extra"), "extra"),
     (("run", "tiny-bwl"), "did you mean 'tiny-bowl'"),
     (("run", ""), "unknown study ''"),

@@ -100,6 +100,23 @@ def test_list_names_the_studies(capsys: pytest.CaptureFixture[str]) -> None:
     assert captured.err == ""
 
 
+def test_verdicts_are_listed_as_rows_of_markdown(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(out, "--seeds", "12") == 0
+    capsys.readouterr()
+    shown = ["list", "--verdicts", "--tiny", "--out", str(out)]
+    assert main([*shown, "--seeds", "12"]) == 0
+    captured = capsys.readouterr()
+    head, rule, row = captured.out.splitlines()
+    assert captured.err == ""
+    assert head.split(" | ") == ["| claim", "verdict", "findings that hold", "in short |"]
+    assert set(rule) == {"|", "-"}
+    assert row.count(" | ") == rule.count("|") - 2
+    for word in (f"| tests `tiny-bowl`: {bowls.STUDY.title} |", "| **supported** |", "It is larger. |"):
+        assert word in row
+    shown[2] = "--quick"
+    assert "no study of the quick plan is stored" in fails(shown, capsys)
+
+
 def test_run_show_run_again_fresh_and_clean(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(out) == 0
     captured = capsys.readouterr()

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from core.lab.trust import VARIABLE, Count, Measure, Trial, promise_of
+from core.lab.registry import root
+from core.lab.trust import VARIABLE, Count, Measure, Trial, promise_of, stored_trials
 
 _LONGEST = 200
+
+
+def _shown(test: str) -> str:
+    """A test's name as its figures carry it: parameters may be bad input."""
+    return "".join(c if c.isprintable() else "?" for c in test)[:_LONGEST]
 
 
 class Tally:
@@ -34,10 +40,9 @@ class Tally:
         if promise is None:
             return None
         counts = self.counts or ({} if self.measures or self.notes else {promise.each: [1, int(passed)]})
-        shown = "".join(c if c.isprintable() else "?" for c in test)[:_LONGEST]
         return Trial(
             promise.name,
-            shown,
+            _shown(test),
             passed,
             round(time.perf_counter() - self.start, 1),
             tuple(Count(what, *numbers) for what, numbers in counts.items()),
@@ -93,8 +98,24 @@ def pytest_runtest_makereport(
     return report
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what tries a promise."""
+def forget_the_gone(folder: Path, collected: Iterable[str]) -> None:
+    """Remove figures of tests that are no more: not among those of a file whose tests are all here, or
+    of a file that is gone."""
+    names = {_shown(test) for test in collected}
+    files = {name.partition("::")[0] for name in names}
+    for own in stored_trials(folder)[0]:
+        file = own.test.partition("::")[0]
+        if own.test not in names and (file in files or not (root() / file).exists()):
+            (folder / own.file).unlink(missing_ok=True)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark what tries a promise; before any test is left out, forget the figures of tests that are gone."""
     for item in items:
         if promise_of(item.nodeid) is not None:
             item.add_marker("trust")
+    folder = os.environ.get(VARIABLE)
+    whole_files = not any("::" in argument for argument in config.args) and not config.getoption("lf", False)
+    if folder and whole_files:
+        forget_the_gone(Path(folder), (item.nodeid for item in items))

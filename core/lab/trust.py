@@ -20,7 +20,7 @@ from typing import Any
 from core.lab.errors import VhatError, one_line
 from core.lab.fingerprint import package_versions
 from core.lab.plain_data import REFUSALS, built, listed, read_object, reason
-from core.lab.registry import root
+from core.lab.registry import root, studies
 from core.lab.staging import write_whole
 from core.lab.tables import number
 
@@ -29,6 +29,9 @@ FOLDER = "trust"
 """Beside the results: where the test run's figures lie."""
 VARIABLE = "VHAT_TRUST"
 """The environment variable that names the folder; without it a test run writes nothing."""
+EVERY_STUDY = "every study"
+"""A count to reach: as many as there are studies."""
+OTHER_CODE = "measured on other code"
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,8 @@ class Promise:
         tried: how tests try to break it.
         goal: the figure to reach, in words.
         tests: files of tests, or single tests, that try it.
-        least: counts to reach before the promise counts as tried, by what is counted.
+        least: counts to reach before the promise counts as tried, by what is counted: a number or
+            `EVERY_STUDY`.
         each: what a test that counts nothing itself is counted as.
     """
 
@@ -50,7 +54,7 @@ class Promise:
     tried: str
     goal: str
     tests: tuple[str, ...]
-    least: Mapping[str, int] = field(default_factory=dict)
+    least: Mapping[str, int | str] = field(default_factory=dict)
     each: str = "tests"
 
 
@@ -77,11 +81,23 @@ PROMISES = (
     Promise(
         "same-bits",
         "The same bits for any shard size, worker count, engine and order of variants.",
-        "Every study in a small plan with shards of three sizes, its variants the other way round, in this "
-        "process, in two others, and on a Dask cluster; every array is compared.",
+        "Every study in a small plan with shards of three sizes in this process, in two others and on a Dask "
+        "cluster, and with its variants and cells the other way round. In its quick plan every study on the "
+        "same three engines, on each with its seeds in another number of shards (one, two, three; two seeds "
+        "make one), on one of them the other way round: three of the nine pairs of engine and size a study, "
+        "all nine over nine studies. Every array is compared.",
         "every study, all arrays identical",
         ("tests/crash/test_same_bits.py", "tests/crash/test_rounding.py"),
-        {"studies in shards of three sizes": 27, "studies in two other processes": 27},
+        dict.fromkeys(
+            (
+                "studies in shards of three sizes",
+                "studies the other way round",
+                "studies in two other processes",
+                "studies on a Dask cluster",
+                "quick plans on three engines, one the other way round",
+            ),
+            EVERY_STUDY,
+        ),
     ),
     Promise(
         "replicas",
@@ -95,9 +111,11 @@ PROMISES = (
     Promise(
         "lost-worker",
         "A lost worker or scheduler loses no result.",
-        "SIGKILL to a Dask worker in the middle of a shard, and to the scheduler.",
+        "SIGKILL to a Dask worker in the middle of a shard, to all that come after it, to the scheduler, and "
+        "to the process that asked; a scheduler that hangs.",
         "the study ends; or one clear line, and a resume that ends",
         ("tests/crash/test_cluster.py",),
+        {"workers killed": 7, "schedulers killed or hung": 2, "askers killed": 1},
     ),
     Promise(
         "bad-input",
@@ -298,7 +316,8 @@ class Standing:
 
     Attributes:
         promise: which.
-        state: `holds`; `broken`; `tried in part`, with fewer trials than its goal asks for; `not tried here`.
+        state: `holds`; `broken`; `tried in part`, with fewer trials than its goal asks for; `measured on
+            other code`, where any figure is of code that is not this; `not tried here`.
         reached: the figures, in words.
         failed: tests that found it broken.
         notes: what a reader should know.
@@ -328,20 +347,30 @@ def _standing(promise: Promise, trials: Sequence[Trial]) -> Standing:
         tried, kept = sums.get(count.what, (0, 0))
         sums[count.what] = tried + count.tried, kept + count.kept
     failed = tuple(sorted(t.test for t in trials if not t.kept))
-    short = any(sums.get(what, (0, 0))[0] < least for what, least in promise.least.items())
+    short = any(
+        sums.get(what, (0, 0))[0] < (len(studies()) if least == EVERY_STUDY else int(least))
+        for what, least in promise.least.items()
+    )
+    other = any(t.versions.get("code") != code_version() for t in trials)
     # What the goal counts comes first.
     order = [*(w for w in promise.least if w in sums), *sorted(w for w in sums if w not in promise.least)]
     shown = [str(Count(w, *sums[w])) for w in order] + sorted(str(m) for t in trials for m in t.measures)
     names = dict.fromkeys(name for t in trials for name in t.versions)
     return Standing(
         promise,
-        "broken" if failed else "tried in part" if short else "holds",
+        "broken" if failed else "tried in part" if short else OTHER_CODE if other else "holds",
         "; ".join(shown),
         failed,
         tuple(sorted({n for t in trials for n in t.notes})),
         min(t.date for t in trials),
         {n: " and ".join(sorted({t.versions[n] for t in trials if n in t.versions})) for n in names},
     )
+
+
+def versions_text(standing: Standing) -> str:
+    """The versions behind its figures, in words."""
+    words = ", ".join(f"{name} {value}" for name, value in standing.versions.items())
+    return words if standing.versions.get("code") == code_version() else f"{words} (other code than this)"
 
 
 def trust_text(found: Sequence[Standing]) -> str:
@@ -352,5 +381,6 @@ def trust_text(found: Sequence[Standing]) -> str:
         lines += [f"reached: {standing.reached}"] if standing.reached else []
         lines += [f"to reach: {standing.promise.goal}"]
         lines += [f"broken by {test}" for test in standing.failed] + list(standing.notes)
+        lines += [f"measured {standing.date}: {versions_text(standing)}"] if standing.date else []
         blocks.append("\n    ".join(lines))
     return "\n".join(blocks)

@@ -11,22 +11,32 @@ from typing import Any
 
 import numpy as np
 
-from core.lab.experiment import Experiment
+from core.lab.experiment import Experiment, seed_blocks
+from core.lab.measurement import Measurement, MeasurementResult
+from core.lab.meta_sweep import MetaSweep
 from core.lab.progress import Quiet
 from core.lab.registry import Registered
 from core.lab.runner import Job, job_of, run_jobs
-from core.lab.store import Store
+from core.lab.store import Store, canonical
 from core.lab.study import Plan
+from core.lab.sweep import Sweep
 from tests import tally
 
 SIZES = (2, 3, 1000)
-"""Seeds a shard."""
+"""Seeds a shard of a small plan."""
+PARTS = (1, 2, 3)
+"""Into how many shards the seeds of a plan of any size are cut."""
 
 
 def arrays(value: object, path: str = "") -> Iterator[tuple[str, bytes]]:
     """Every array and number in a result, with its place; what was asked for is left out."""
     if isinstance(value, np.ndarray):
         yield path, f"{value.dtype}{value.shape}".encode() + value.tobytes()
+    elif isinstance(value, MeasurementResult):
+        # By cell, in whatever order they were measured.
+        cells = {canonical(cell): payload for cell, payload in value}
+        assert len(cells) == len(value.cells)
+        yield from arrays(cells, path)
     elif isinstance(value, Mapping):
         for key in sorted(value, key=repr):
             yield from arrays(value[key], f"{path}/{key}")
@@ -62,12 +72,42 @@ def cut(experiment: Any, size: int) -> Experiment:
     return changed
 
 
+def seed_counts(experiment: Any) -> tuple[int, ...]:
+    """How many seeds an experiment has, of each kind."""
+    if isinstance(experiment, Measurement):
+        return (experiment.seeds,)
+    assert isinstance(experiment, Sweep | MetaSweep), experiment
+    return experiment.tuning_seeds, experiment.reporting_seeds
+
+
+def cut_into(experiment: Any, parts: int) -> Experiment:
+    """In shards of a half or a third of the seeds that it has most of; shards of one seed there are none."""
+    return cut(experiment, max(2, -(-max(seed_counts(experiment)) // parts)))
+
+
+def cuts(experiment: Any, sizes: tuple[int, ...]) -> int:
+    """How many ways to cut the seeds of an experiment these sizes really are."""
+    counts = seed_counts(experiment)
+    return len({tuple(tuple(seed_blocks(n, size)) for n in counts) for size in sizes})
+
+
+def turned(experiment: Any) -> Experiment:
+    """The variants of a sweep, or the cells of a measurement, the other way round."""
+    name = "cells" if isinstance(experiment, Measurement) else "variants"
+    changed: Experiment = dataclasses.replace(experiment, **{name: getattr(experiment, name)[::-1]})
+    return changed
+
+
 def bits_on(
-    registered: Registered, plan: Plan, size: int, executor: Executor, width: int | Callable[[], int]
+    registered: Registered,
+    plan: Plan,
+    change: Callable[[Experiment], Experiment],
+    executor: Executor,
+    width: int | Callable[[], int],
 ) -> dict[str, bytes]:
-    """A study's results on an engine, in shards of that many seeds."""
+    """A study's results on an engine, its experiments cut or turned."""
     with contextlib.closing(Store(Path(":memory:"))) as store:
         job = job_of(registered, plan, store)
         # An executor finds an experiment by its name, and what to compute in the spec.
-        job = dataclasses.replace(job, experiments=tuple(cut(e, size) for e in job.experiments))
+        job = dataclasses.replace(job, experiments=tuple(map(change, job.experiments)))
         return bits(job, executor, width)

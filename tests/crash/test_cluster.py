@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -27,10 +28,11 @@ from core.lab.progress import Quiet
 from core.lab.registry import Registered
 from core.lab.runner import job_of, run_jobs
 from core.lab.store import Store
+from tests import tally
 from tests.crash import slow_draws
 from tests.crash.children import ROOT
 from tests.crash.dask_cluster import Cluster, kill
-from tests.crash.same_bits import SIZES, bits_on, differing
+from tests.crash.same_bits import SIZES, bits_on, cut, differing
 from tests.lab import bowls
 
 PATIENCE = 200.0
@@ -38,6 +40,7 @@ CHILD = """
 import sys
 from core.lab import commands
 from core.cli import main
+from tests import tally
 from tests.crash import slow_draws
 from tests.lab import bowls
 commands.find = {"tiny-bowl": bowls.REGISTERED, "slow-draws": slow_draws.REGISTERED}.__getitem__
@@ -175,7 +178,7 @@ def test_shards_of_three_sizes(cluster: Cluster) -> None:
     with dask_engine(cluster.address, [bowls.REGISTERED], "cpu", lambda _: None) as dask:
         for kind, on in (("in process", (InProcess(), 1)), ("Dask", dask)):
             for size in SIZES:
-                found[kind, size] = bits_on(bowls.REGISTERED, plan, size, *on)
+                found[kind, size] = bits_on(bowls.REGISTERED, plan, partial(cut, size=size), *on)
     first = found.pop(("in process", SIZES[0]))
     assert {case: differing(first, other) for case, other in found.items()} == {case: [] for case in found}
     assert len(found) == 5
@@ -195,6 +198,7 @@ def test_a_worker_killed_in_the_middle_of_a_shard(
     assert rows(tmp_path / RESULTS, "slow-draws") == reference
     shards = [number for number, _ in begun(marks)]
     assert len(shards) == len(set(shards)) + 1
+    tally.kept("workers killed")
 
 
 def test_ctrl_c_at_the_command_line_and_resume(
@@ -247,6 +251,7 @@ def test_the_scheduler_is_killed(
     assert len(before) == 2
     assert before.items() <= reference.items()
     assert run_here(slow_draws.REGISTERED, tmp_path / RESULTS) == reference
+    tally.kept("schedulers killed or hung")
 
 
 def addresses(cluster: Cluster) -> set[str]:
@@ -319,6 +324,7 @@ def test_workers_that_come_late_and_one_after_another(
     # At first, and perhaps each time until the nanny has brought another.
     (note,) = set(progress.notes)
     assert "has no workers: start some" in note
+    tally.kept("workers killed", 2)
 
 
 @pytest.mark.soak
@@ -331,6 +337,7 @@ def test_a_shard_that_kills_all_its_workers_is_one_line(empty: Cluster, marks: P
 
     with meanwhile(act), pytest.raises(VhatError, match=r"^4 workers died one after the other.*are kept"):
         run_there(empty.address, slow_draws.REGISTERED, tmp_path / RESULTS)
+    tally.kept("workers killed", 4)
 
 
 @pytest.mark.soak
@@ -355,6 +362,7 @@ def test_a_scheduler_that_hangs_is_left_and_a_new_one_goes_on(
     empty.start_worker()
     run_there(empty.address, slow_draws.REGISTERED, tmp_path / RESULTS)
     assert rows(tmp_path / RESULTS, "slow-draws") == reference
+    tally.kept("schedulers killed or hung")
 
 
 @pytest.mark.soak
@@ -372,3 +380,4 @@ def test_who_asked_is_killed_and_asks_again(
     (marks / "go").touch()
     run_there(empty.address, slow_draws.REGISTERED, tmp_path / RESULTS)
     assert rows(tmp_path / RESULTS, "slow-draws") == reference
+    tally.kept("askers killed")

@@ -14,13 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.lab.errors import VhatError
-from core.lab.registry import root
+from core.lab.registry import root, studies
 from core.lab.report import build_report
 from core.lab.trust import (
+    EVERY_STUDY,
     PROMISES,
     VARIABLE,
     Count,
     Measure,
+    Promise,
     Standing,
     Trial,
     code_version,
@@ -30,14 +32,24 @@ from core.lab.trust import (
     trust_text,
     versions_here,
 )
-from tests.tally import Tally
+from tests.tally import Tally, forget_the_gone
 
 
 def trial(promise: str = "kill", test: str = "tests/a.py::b", **changes: object) -> Trial:
     plain = Trial(
-        promise, test, True, 1.0, (Count("kill points", 150, 150),), date="2026-02-03", versions={"x": "1"}
+        promise,
+        test,
+        True,
+        1.0,
+        (Count("kill points", 150, 150),),
+        date="2026-02-03",
+        versions={"code": code_version(), "x": "1"},
     )
     return dataclasses.replace(plain, **changes)  # type: ignore[arg-type]
+
+
+def by_name(name: str) -> Promise:
+    return next(p for p in PROMISES if p.name == name)
 
 
 def standing(*trials: Trial) -> Standing:
@@ -111,8 +123,58 @@ def test_one_failure_breaks_a_promise(changes: dict[str, object]) -> None:
 
 
 def test_versions_that_differ_stand_side_by_side() -> None:
-    found = standing(trial(), trial(test="tests/a.py::c", versions={"x": "2", "y": "3"}))
-    assert found.versions == {"x": "1 and 2", "y": "3"}
+    other = {"code": code_version(), "x": "2", "y": "3"}
+    found = standing(trial(), trial(test="tests/a.py::c", versions=other))
+    assert found.versions == {"code": code_version(), "x": "1 and 2", "y": "3"}
+
+
+@pytest.mark.parametrize("versions", [{}, {"code": "older"}])
+def test_figures_of_other_code_do_not_hold(versions: dict[str, str]) -> None:
+    """Nor do they take away what is broken or too little."""
+    old = trial(test="tests/a.py::c", versions=versions)
+    assert standing(trial(), old).state == "measured on other code"
+    assert standing(old).state == "tried in part"
+    assert standing(trial(), dataclasses.replace(old, passed=False)).state == "broken"
+
+
+def test_every_study_is_as_many_as_there_are() -> None:
+    counts = {what: len(studies()) for what in by_name("same-bits").least}
+    assert set(by_name("same-bits").least.values()) == {EVERY_STUDY}
+
+    def state(counts: dict[str, int]) -> str:
+        own = trial("same-bits", counts=tuple(Count(w, n, n) for w, n in counts.items()))
+        return next(s.state for s in standings([own]) if s.promise.name == "same-bits")
+
+    assert state(counts) == "holds"
+    for what, number in counts.items():
+        assert state({**counts, what: number - 1}) == "tried in part"
+        assert state({w: n for w, n in counts.items() if w != what}) == "tried in part"
+
+
+def test_no_promise_holds_by_a_test_that_counts_nothing_it_asks_for() -> None:
+    for promise in PROMISES:
+        assert promise.least, promise.name
+        own = trial(promise.name, counts=(Count("something", 10**6, 10**6),))
+        assert next(s.state for s in standings([own]) if s.promise == promise) == "tried in part"
+
+
+def test_a_terminal_is_told_when_and_on_what_code_it_was_measured() -> None:
+    (line,) = [x for x in trust_text(standings([trial()])).splitlines() if "measured" in x]
+    assert line.strip() == f"measured 2026-02-03: code {code_version()}, x 1"
+    old = trust_text(standings([trial(versions={"code": "older"})]))
+    assert "measured 2026-02-03: code older (other code than this)" in old
+
+
+def test_figures_of_tests_that_are_gone_are_forgotten(tmp_path: Path) -> None:
+    here = "tests/lab/test_trust.py"
+    kept = trial(test=f"{here}::kept[a?b]")
+    gone = trial(test=f"{here}::gone")
+    elsewhere = trial(test="tests/lab/test_stats.py::not_asked_for")
+    no_file = trial(test="tests/lab/test_no_more.py::gone")
+    for own in (kept, gone, elsewhere, no_file):
+        own.save(tmp_path)
+    forget_the_gone(tmp_path, [f"{here}::kept[a\0b]", f"{here}::new"])
+    assert {t.test for t in stored_trials(tmp_path)[0]} == {kept.test, elsewhere.test}
 
 
 def test_the_tests_of_the_promises_exist_and_know_their_promise() -> None:
@@ -178,7 +240,7 @@ def test_the_report_shows_every_promise(tmp_path: Path) -> None:
         trial(
             "memory",
             "m",
-            counts=(),
+            counts=tuple(Count(w, int(n), int(n)) for w, n in by_name("memory").least.items()),
             measures=(Measure("growth", 1.5, 8.0, "bytes a step"),),
             versions=versions,
         ),

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from core.lab.trust import Standing, code_version
+from core.lab.trust import OTHER_CODE, Standing, versions_text
 
 _KINDS = {"holds": "holds", "broken": "fails"}
 
@@ -33,7 +33,7 @@ def kept(standings: Sequence[Standing]) -> tuple[Kept, ...]:
         Kept(
             s,
             _KINDS.get(s.state, "unclear"),
-            s.date if _words(s) == common else f"{s.date}; {_words(s)}",
+            s.date if versions_text(s) == common else f"{s.date}; {versions_text(s)}",
         )
         for s in standings
     )
@@ -41,17 +41,12 @@ def kept(standings: Sequence[Standing]) -> tuple[Kept, ...]:
 
 def versions_of(standings: Sequence[Standing]) -> str:
     """The versions behind most figures, in words; empty without figures."""
-    found = Counter(_words(s) for s in standings if s.date)
+    found = Counter(versions_text(s) for s in standings if s.date)
     return found.most_common(1)[0][0] if found else ""
-
-
-def _words(standing: Standing) -> str:
-    words = ", ".join(f"{name} {value}" for name, value in standing.versions.items())
-    return words if standing.versions.get("code") == code_version() else f"{words} (other code than this)"
 
 
 def tally(shown: Sequence[Kept]) -> str:
     """How many promises stand how: `7 hold, 2 not tried here`."""
     states = Counter("hold" if k.standing.state == "holds" else k.standing.state for k in shown)
-    order = ("hold", "broken", "tried in part", "not tried here")
+    order = ("hold", "broken", "tried in part", OTHER_CODE, "not tried here")
     return ", ".join(f"{states[s]} {s}" for s in order if states[s])

@@ -58,25 +58,32 @@ class Promise:
     each: str = "tests"
 
 
+_COMMANDS = "tests/crash/test_commands.py"
+_KILLED = (
+    "test_a_command_with_two_workers_is_killed",
+    "test_commands_with_two_workers_are_killed_at_random_instants",
+)
 PROMISES = (
     Promise(
         "kill",
         "A run that is killed at any moment loses at most the shard in flight, and ends in the same bits.",
         "A child kills itself with SIGKILL at the n-th statement of the store, sqlite instruction, byte, "
-        "fsync, rename, deletion or step of training, or is killed at a random instant; it is run again and "
-        "every row is compared.",
+        "fsync, rename, deletion or step of training, at each system call by which sqlite changes a file, in "
+        "the middle of a write, or is killed at a random instant; it is run again and every row is compared. "
+        "`vhat run --workers 2` is killed at random instants, alone and with its workers.",
         "at least 200 kill points, all identical, no stray file",
-        ("tests/crash/test_kill.py",),
-        {"kill points": 200},
+        ("tests/crash/test_kill.py", *(f"{_COMMANDS}::{name}" for name in _KILLED)),
+        {"kill points": 200, "kill points at system calls": 100, "killed commands with two workers": 10},
     ),
     Promise(
         "damage",
         "A damaged store or file is noticed, said in one line, and computed again.",
         "Flipped bits, cuts, appended, zeroed, garbled, exchanged and inserted bytes in stores, price "
-        "caches, people's own files and benchmarks; stores of another version; a read-only and a full disk.",
+        "caches, people's own files and benchmarks, and in the log and its index that a killed run leaves; "
+        "stores of another version; a read-only and a full disk, which then has room again.",
         "at least 1,000 damages, none silent, none with a traceback",
         ("tests/crash/test_damage.py",),
-        {"damages": 1000},
+        {"damages": 1000, "damaged logs of killed runs": 100, "stores of another version": 5},
     ),
     Promise(
         "same-bits",
@@ -106,7 +113,7 @@ PROMISES = (
         "trains or measures; the others are compared bit by bit with a run without the fault.",
         "all problems of all studies, all others identical",
         ("tests/crash/test_replicas.py",),
-        {"problems": 27},
+        {"studies with a broken replica": EVERY_STUDY, "whole lists of classes of problems": 1},
     ),
     Promise(
         "lost-worker",
@@ -141,10 +148,16 @@ PROMISES = (
     Promise(
         "memory",
         "Long work stays small.",
-        "Memory of a process over tens of thousands of steps and hundreds of shards, with a fixed number of "
-        "recorded points; the slope of a line through its second half.",
+        "Memory of a process over tens of thousands of steps and thousands of shards, with a fixed number of "
+        "recorded points, and of two workers over hundreds of shards of a study on prices; its growth in the "
+        "second half, as the median of five windows.",
         "memory does not grow with steps or shards beyond what is recorded",
         ("tests/crash/test_memory.py",),
+        {
+            "long runs of steps": 2,
+            "long runs of shards": 2,
+            "long runs of shards of a study in two processes": 1,
+        },
     ),
     Promise(
         "two-processes",
@@ -152,8 +165,8 @@ PROMISES = (
         "The same study run by two and three processes at once; one of two killed at a statement of the "
         "store or a random instant.",
         "both end right, no shard computed twice",
-        ("tests/crash/test_two_processes.py",),
-        {"runs at once": 20},
+        ("tests/crash/test_two_processes.py", f"{_COMMANDS}::test_two_commands_at_once_share_one_study"),
+        {"runs at once": 20, "commands with two workers at once": 2},
     ),
 )
 

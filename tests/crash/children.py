@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -15,16 +16,59 @@ from core.lab.store import Store
 ROOT = Path(__file__).resolve().parents[2]
 
 
-class Children:
-    """Runs tasks in processes of their own; `-9` means killed, 0 that the task came to its end."""
+def deadly_library(folder: Path) -> Path | None:
+    """`deadly.c` as a library, or None where there is no C compiler."""
+    compiler = next((found for name in ("cc", "gcc", "clang") if (found := shutil.which(name))), None)
+    if compiler is None:
+        return None
+    library = folder / "deadly.so"
+    source = Path(__file__).with_name("deadly.c")
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
+    return library
 
-    def __init__(self) -> None:
+
+COMMAND = """
+import sys
+from core.lab import commands
+from core.cli import main
+from tests.crash import slow_draws
+from tests.lab import bowls
+commands.find = {"tiny-bowl": bowls.REGISTERED, "slow-draws": slow_draws.REGISTERED}.__getitem__
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
+"""
+"""The command line, which knows two studies of the tests besides."""
+
+
+def command(*words: str, **environment: str) -> subprocess.Popen[str]:
+    """A `vhat` of its own, in a process group of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-c", COMMAND, *words],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+class Children:
+    """Runs tasks in processes of their own; `-9` means killed, 0 that the task came to its end.
+
+    `library` is loaded before the C library; with it children can die at system calls.
+    """
+
+    def __init__(self, library: Path | None = None) -> None:
+        self.at_system_calls = library is not None
         self.server = subprocess.Popen(
             [sys.executable, "-m", "tests.crash.server"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             cwd=ROOT,
+            env={**os.environ, **({"LD_PRELOAD": str(library)} if library else {})},
         )
 
     def run(self, *tasks: dict[str, Any]) -> list[int]:
@@ -54,11 +98,11 @@ def begun(folder: Path) -> list[tuple[int, str]]:
     return [(int(pid), spec) for pid, _, spec in (line.partition(" ") for line in lines)]
 
 
-def rows(folder: Path) -> dict[str, bytes]:
+def rows(folder: Path, study: str = "tiny-bowl") -> dict[str, bytes]:
     """Every stored row's bits by address."""
     store = Store(folder / RESULTS)
     found = {}
-    for shard in store.shards("tiny-bowl"):
+    for shard in store.shards(study):
         payload = store.get(shard.study, shard.spec, shard.code)
         assert payload is not None
         found[shard.address] = b"".join(

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.crash.children import Children, rows, task
+from tests.crash.children import Children, deadly_library, rows, task
 
 
 @pytest.fixture(scope="session")
-def children() -> Iterator[Children]:
-    running = Children()
+def children(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Children]:
+    running = Children(deadly_library(tmp_path_factory.mktemp("library")))
     yield running
     running.close()
 

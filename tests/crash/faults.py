@@ -69,7 +69,7 @@ def broken_steps(row: int, fault: str) -> Iterator[list[int]]:
         yield calls
 
 
-def _problem_classes() -> set[type]:
+def problem_classes() -> set[type]:
     """Every class of ours with a field."""
     ours = {"core", *(package for _, package in domains())}
     return {
@@ -97,7 +97,7 @@ def met(problems: dict[object, Problem]) -> Iterator[None]:
         return call
 
     with pytest.MonkeyPatch.context() as patch:
-        for cls in _problem_classes():
+        for cls in problem_classes():
             patch.setattr(cls, "field", watched(vars(cls)["field"]))
         yield
 

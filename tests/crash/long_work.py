@@ -1,28 +1,36 @@
 """Long work in a process of its own, which says how much memory it holds as it goes on.
 
-`python -m tests.crash.long_work steps 20000` or `shards 400`: a JSON list of (done so far, bytes).
+`python -m tests.crash.long_work steps 20000`, `shards 400` or `study 400`: for each process that worked a
+JSON list of (done so far, bytes).
 """
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import json
+import os
 import resource
 import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from core.lab.engines import InProcess
+from core.lab.engines import InProcess, compute_by_name, processes
+from core.lab.fingerprint import code_digest
 from core.lab.measurement import Cell, Measurement
 from core.lab.problem import Field
 from core.lab.progress import Quiet
 from core.lab.random import Keys
+from core.lab.registry import find
 from core.lab.runner import local_job, run_jobs
 from core.lab.store import Store
 from core.lab.study import Plan
+from core.lab.sweep import Sweep
 from core.lab.train import Block, Recording, train
 from core.lab.variant import Variant
 from tests.lab.bowls import Bowl
@@ -104,7 +112,39 @@ def shards(count: int) -> list[tuple[int, int]]:
     return watching.seen
 
 
+STUDY = "mean-variance"
+"""A study of ours, on prices, whose shards take a twentieth of a second."""
+
+
+def watched(*asked: Any) -> tuple[int, int]:
+    """Compute a shard; the process and what it holds then."""
+    done = compute_by_name(*asked)
+    assert done.payload is not None, done.error
+    return os.getpid(), memory()
+
+
+def study(count: int) -> list[list[tuple[int, int]]]:
+    """So many shards of a study in two other processes, which are given one after the other."""
+    registered = find(STUDY)
+    plan = dataclasses.replace(registered.study.plan("tiny"), tuning_seeds=count, reporting_seeds=count)
+    digest = code_digest(registered.study, registered.module)
+    (tuned, *_) = registered.study.experiments(plan)
+    assert isinstance(tuned, Sweep)
+    small = dataclasses.replace(tuned, seeds_per_shard=SEEDS_A_SHARD)
+    asked = [s.spec for s in itertools.islice(small.pending(lambda _: None), count)]
+    assert len(asked) == count
+    with processes(2) as pool:
+        sent = [
+            pool.submit(watched, registered.module, plan, tuned.name, spec, "cpu", digest) for spec in asked
+        ]
+        held: dict[int, list[int]] = {}
+        for process, bytes_ in (future.result() for future in sent):
+            held.setdefault(process, []).append(bytes_)
+    return [list(enumerate(own, 1)) for own in held.values()]
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    what, how_many = sys.argv[1:]
-    sys.stdout.write(json.dumps({"steps": steps, "shards": shards}[what](int(how_many))))
+    what, how_many = sys.argv[1], int(sys.argv[2])
+    found = study(how_many) if what == "study" else [{"steps": steps, "shards": shards}[what](how_many)]
+    sys.stdout.write(json.dumps(found))

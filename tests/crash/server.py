@@ -5,6 +5,7 @@ A request is a line of JSON, a list of tasks that run at once; the answer is the
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import resource
@@ -80,6 +81,9 @@ def arm(where: str, count: int, folder: Path) -> None:
         bowls.Bowl.field = counted(bowls.Bowl.field, count)  # type: ignore[method-assign]
     elif where == "fsync":
         os.fsync = counted(os.fsync, count)
+    elif where in ("system", "torn"):
+        # SQLite's own calls, which are made in C: see `deadly.c`.
+        ctypes.CDLL(None).deadly_arm(ctypes.c_long(count), int(where == "torn"))
     elif where == "file":
         tick = counted(lambda: None, count)
 
@@ -149,8 +153,18 @@ def start(task: dict[str, Any]) -> int:
     return pid
 
 
+def warm_up() -> None:
+    """What a first run pays for once, such as digests of the code, so that not every child does."""
+    store = Store(Path(":memory:"))
+    runner.run_jobs(
+        [runner.job_of(bowls.REGISTERED, bowls.STUDY.plan("tiny"), store)], InProcess(), 1, Quiet()
+    )
+    store.close()
+
+
 def main() -> None:
     """Answer requests until there are no more."""
+    warm_up()
     for line in sys.stdin:
         tasks = json.loads(line)
         begun = time.monotonic()

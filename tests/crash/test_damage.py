@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import resource
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -17,67 +19,16 @@ import numpy as np
 import pytest
 
 from core.lab.benchmark import stored_benchmarks
+from core.lab.commands import RESULTS
 from core.lab.errors import StoreError, VhatError
 from core.lab.staging import write_whole
 from core.lab.store import Store
 from finance.cache import Entry, PriceCache
 from finance.csvfile import CsvFile
 from tests import tally
-from tests.crash.children import ROOT
+from tests.crash.children import ROOT, Children, claims, files, rows, sweep, task
+from tests.crash.damages import DAMAGES
 from tests.lab.filled_store import check, fill
-
-Damage = Callable[[bytes, random.Random], bytes]
-
-
-def flip(data: bytes, rng: random.Random) -> bytes:
-    damaged = bytearray(data)
-    damaged[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
-    return bytes(damaged)
-
-
-def flip_early(data: bytes, rng: random.Random) -> bytes:
-    """In the first page, where most bytes mean something to all the rest."""
-    damaged = bytearray(data)
-    damaged[rng.randrange(min(len(data), 4096))] ^= 1 << rng.randrange(8)
-    return bytes(damaged)
-
-
-def truncate(data: bytes, rng: random.Random) -> bytes:
-    return data[: rng.randrange(len(data))]
-
-
-def append(data: bytes, rng: random.Random) -> bytes:
-    return data + rng.randbytes(rng.randrange(1, 9000))
-
-
-def zero(data: bytes, rng: random.Random) -> bytes:
-    start = rng.randrange(len(data))
-    length = min(rng.randrange(1, 5000), len(data) - start)
-    return data[:start] + bytes(length) + data[start + length :]
-
-
-def garble(data: bytes, rng: random.Random) -> bytes:
-    start = rng.randrange(len(data))
-    length = min(rng.randrange(1, 600), len(data) - start)
-    return data[:start] + rng.randbytes(length) + data[start + length :]
-
-
-def swap(data: bytes, rng: random.Random) -> bytes:
-    """Two blocks of a disk in each other's place."""
-    size = 4096 if len(data) > 3 * 4096 else max(1, len(data) // 4)
-    a, b = sorted(rng.sample(range(len(data) // size), 2))
-    first, second = data[a * size : (a + 1) * size], data[b * size : (b + 1) * size]
-    return data[: a * size] + second + data[(a + 1) * size : b * size] + first + data[(b + 1) * size :]
-
-
-def insert(data: bytes, rng: random.Random) -> bytes:
-    start = rng.randrange(len(data))
-    return data[:start] + rng.randbytes(rng.randrange(1, 50)) + data[start:]
-
-
-DAMAGES: dict[str, Damage] = {
-    f.__name__: f for f in (flip, flip_early, truncate, append, zero, garble, swap, insert)
-}
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +71,75 @@ def test_a_few_damaged_stores(kind: str, sound: tuple[bytes, dict], tmp_path: Pa
 @pytest.mark.parametrize("kind", DAMAGES)
 def test_many_damaged_stores(kind: str, sound: tuple[bytes, dict], tmp_path: Path) -> None:
     assert damage_stores(kind, 150, sound, tmp_path / "s") > 5 or kind == "append"
+
+
+OTHER_VERSIONS = (2, 3, 7, 1000, 2**31 - 1, -1)
+
+
+def test_a_store_of_another_version_is_left_as_it_is(tmp_path: Path) -> None:
+    """Older ones as well as newer ones: their rows may mean something else."""
+    path = tmp_path / "s.sqlite"
+    payloads = fill(path)
+    for version in OTHER_VERSIONS:
+        with contextlib.closing(sqlite3.connect(path)) as db:
+            db.execute(f"PRAGMA user_version = {version}")
+        before = path.read_bytes()
+        survived, (said,) = check(path, payloads)
+        assert survived == 0
+        assert "another version of vhat" in said
+        assert "\n" not in said
+        assert path.read_bytes() == before
+        assert [p.name for p in tmp_path.iterdir()] == ["s.sqlite"]
+        tally.kept("stores of another version")
+
+
+LOGS = ("-wal", "-shm")
+
+
+def damage_logs(number: int, kinds: list[str], children: Children, whole: dict[str, bytes], at: Path) -> int:
+    """A run is killed in the middle of its work; the log or its index, which it leaves beside the store, is
+    damaged; the same command ends in the same bits. How often that lost a row, to be computed again."""
+    killed = at / "killed"
+    (status,) = children.run(task(killed, where="statement", count=60))
+    assert status == -signal.SIGKILL
+    left = files(killed)
+    assert {f"{RESULTS}{suffix}" for suffix in LOGS} < left.keys()
+    stored, lost = len(rows_before(killed, at)), 0
+    for suffix in LOGS:
+        for kind in kinds:
+            rng = random.Random(f"{kind}{suffix}")
+            for _ in range(number):
+                folder = at / "out"
+                shutil.copytree(killed, folder)
+                (folder / f"{RESULTS}{suffix}").write_bytes(DAMAGES[kind](left[f"{RESULTS}{suffix}"], rng))
+                kept = rows(folder)
+                assert kept.items() <= whole.items()
+                lost += len(kept) < stored
+                assert children.run(task(folder)) == [0]
+                assert rows(folder) == whole
+                assert claims(folder) == 0
+                assert {p.name for p in folder.iterdir() if "damaged" not in p.name} == {RESULTS}
+                sweep(folder)
+                tally.kept("damaged logs of killed runs")
+                tally.kept("damages")
+    return lost
+
+
+def rows_before(killed: Path, at: Path) -> dict[str, bytes]:
+    """What the killed run had stored, read from a copy: whoever opens a store clears its log away."""
+    copy = shutil.copytree(killed, at / "copy")
+    found = rows(copy)
+    sweep(copy)
+    return found
+
+
+def test_a_few_damaged_logs(children: Children, undisturbed: dict[str, bytes], tmp_path: Path) -> None:
+    assert damage_logs(1, ["flip", "truncate", "garble"], children, undisturbed, tmp_path) > 0
+
+
+@pytest.mark.soak
+def test_many_damaged_logs(children: Children, undisturbed: dict[str, bytes], tmp_path: Path) -> None:
+    assert damage_logs(8, list(DAMAGES), children, undisturbed, tmp_path) > 10
 
 
 ENTRY = Entry("AAA", "2020-01-01", "2020-03-01", "none")
@@ -230,17 +250,27 @@ MOUNTED = """
 import subprocess, sys
 from pathlib import Path
 mount, kind = sys.argv[1:]
-size = "300k" if kind == "full" else "9m"
+size = "300k" if kind == "full" else "40m"
 def sh(*words): subprocess.run(words, check=True)
 sh("mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", mount)
 from core.cli import main
 from core.lab import commands
+from tests.crash.children import rows
 from tests.lab import bowls
 commands.find = lambda name: bowls.REGISTERED
 commands.studies = lambda: {"tiny-bowl": bowls.REGISTERED}
 run = ["run", "tiny-bowl", "--tiny", "--workers", "1", "--out", f"{mount}/out"]
 if kind == "full":
-    code = main([*run, "--seeds", "2000"])
+    run += ["--seeds", "60"]
+    code = main(run)
+    print("ROOM AGAIN")
+    sh("mount", "-o", "remount,size=40m", mount)
+    assert main(run) == 0
+    assert main([*run[:-3], f"{mount}/elsewhere", *run[-2:]]) == 0
+    there, here = rows(Path(f"{mount}/out")), rows(Path(f"{mount}/elsewhere"))
+    assert there == here and len(here) > 100
+    assert [p.name for p in Path(f"{mount}/out").iterdir()] == ["results.sqlite"]
+    print("SAME BITS")
 else:
     assert main(run) == 0
     sh("mount", "-o", "remount,ro", mount)
@@ -276,4 +306,6 @@ def test_a_full_and_a_read_only_disk_are_one_line(kind: str, word: str, tmp_path
     said = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert said, done.stderr
     assert all(word in line.lower() for line in said), said
+    # With room again, the same command has come to the same bits as a run that never lacked it.
+    assert ("SAME BITS" in done.stdout) == (kind == "full")
     tally.kept("small disks, full or read-only")

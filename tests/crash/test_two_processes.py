@@ -37,7 +37,7 @@ def test_no_shard_is_computed_twice(
 
 def survived(children: Children, undisturbed: dict[str, bytes], folder: Path, **point: object) -> bool:
     """Whether one of two was killed at that point; the other has come to the right end in any case."""
-    statuses = children.run(task(folder, slow=0.02, **point), task(folder, slow=0.02))
+    statuses = children.run(task(folder, slow=0.04, **point), task(folder, slow=0.04))
     assert statuses[1] == 0, point
     assert statuses[0] in (0, KILLED), point
     shards = [spec for _, spec in begun(folder)]

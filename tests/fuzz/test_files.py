@@ -132,11 +132,12 @@ def cache_files(folder: Path, count: int, seed: str) -> None:
     entry = Entry("AAA", "2020-01-01", "2020-03-01", "none")
     series = (days, np.linspace(10.0, 20.0, len(days)))
     cache = PriceCache(folder / "prices")
-    cache.store(entry, series)
+    cache.store(entry, series, "2020-03-02")
 
     def look() -> None:
         found = cache.load(entry)
-        assert found is None or all(np.array_equal(a, b) for a, b in zip(found, series, strict=True))
+        same = found is None or all(np.array_equal(a, b) for a, b in zip(found.series, series, strict=True))
+        assert same
         for aside in cache.directory.glob("*.damaged-*"):
             aside.unlink()
 

@@ -204,12 +204,13 @@ def run_jobs(
         WorkerDied: when a worker process dies, or a cluster is lost; the same.
     """
     stages = [_Stage(job, e) for job in jobs for e in job.experiments]
-    with _released(jobs):
+    with released(jobs):
         _Run(stages, executor, width if callable(width) else lambda: width, progress).to_its_end()
 
 
 @contextmanager
-def _released(jobs: Sequence[Job]) -> Iterator[None]:
+def released(jobs: Sequence[Job]) -> Iterator[None]:
+    """At the end give up what this process has claimed of these jobs and not stored, whatever ended it."""
     try:
         yield
     finally:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -14,10 +17,11 @@ from core.lab.errors import VhatError
 from core.lab.experiment import Experiment, Outlook, Payload, Shard, Spec, Staged
 from core.lab.meta import Adaptation
 from core.lab.meta_sweep import MetaSweep, MetaVariant
-from core.lab.planning import Estimate, estimates, plan_table
+from core.lab.owner import _born, this_process
+from core.lab.planning import Estimate, _largest_first, estimates, plan_table
 from core.lab.progress import Quiet
 from core.lab.runner import job_of, run_jobs
-from core.lab.store import Store, canonical
+from core.lab.store import Store, address_of, canonical
 from core.lab.sweep import Sweep
 from core.lab.variant import Grid
 from core.optim.rules import RULES
@@ -94,6 +98,79 @@ def test_without_patience_one_kind_of_each_experiment_is_measured(tmp_path: Path
     assert min(sweep.seconds, draws.seconds, sweep.wider) > 0
     assert len(store.shards("tiny-bowl")) == 2
     store.close()
+
+
+def claimed_by_another(store: Store, specs: Sequence[Spec], code: str) -> None:
+    """As if a run that goes on had begun these shards."""
+    pid = os.getppid()
+    owner = f"{this_process().partition('/')[0]}/{pid}/{_born(pid)}"
+    rows = [(address_of("tiny-bowl", spec, code), owner) for spec in specs]
+    store._db.executemany("INSERT INTO claims VALUES (?, ?)", rows)
+
+
+def test_the_largest_shard_of_a_kind_is_measured_unless_another_process_computes_it(tmp_path: Path) -> None:
+    """Seven reporting seeds in twos are 2, 2 and 3: the last is the largest."""
+    plan = PLAN.with_seeds(7)
+    store = Store(tmp_path / "s.sqlite")
+    job = job_of(bowls.REGISTERED, plan, store)
+    sweep, draws = job.experiments
+    tuning = [s.spec for s in sweep.pending(job.view)]
+    one, other = (
+        [s.spec for s in draws.pending(job.view) if s.spec["cell"] == cell]
+        for cell in ({"scale": 1.0}, {"scale": 2.0})
+    )
+    claimed_by_another(store, [*tuning, one[-1]], job.view.code)
+    found = estimates(bowls.REGISTERED, plan, store)
+    stored = [s.spec for s in store.shards("tiny-bowl")]
+    assert sorted(s["cell"]["scale"] for s in stored) == [1.0, 2.0]
+    assert next(s for s in stored if s["cell"]["scale"] == 2.0) == other[-1]
+    assert next(s for s in stored if s["cell"]["scale"] == 1.0) in one[:-1]
+    # Tuning was left to the other; the reports that follow were measured on stand-ins.
+    assert [e.measured for e in found] == [(2, 4), (2, 2)]
+    assert all(e.seconds > 0 for e in found)
+    # What is ours is given up at the end, and what is not stays.
+    assert store._db.execute("SELECT count(*) FROM claims").fetchone() == (len(tuning) + 1,)
+    store.close()
+
+
+def test_nothing_is_computed_twice_where_another_process_computes_all(tmp_path: Path) -> None:
+    store = Store(tmp_path / "s.sqlite")
+    job = job_of(bowls.REGISTERED, PLAN, store)
+    pending = [s.spec for s in job.experiments[1].pending(job.view)]
+    claimed_by_another(store, pending, job.view.code)
+    sweep, draws = estimates(bowls.REGISTERED, PLAN, store, patience=0.0)
+    assert (sweep.measured, draws.measured) == ((1, 4), (0, 2))
+    assert draws.shards == len(pending)
+    assert {s.spec["experiment"] for s in store.shards("tiny-bowl")} == {"sweep"}
+    _, unknown, total = plan_table(bowls.REGISTERED, PLAN, tmp_path, [sweep, draws]).rows
+    assert unknown[3:] == ("not known", "0 s", "not known", "not known")
+    assert total[3] == total[5] == total[6] == "not known"
+    store.close()
+
+
+def test_the_kind_with_the_largest_shard_is_measured_first() -> None:
+    """Patience may end with the first kind, and memory is that of the largest block."""
+    shards = [
+        Shard({"rows": [0] * rows, "seeds": seeds, "number": number}, label, float(rows * seeds))
+        for number, (label, rows, seeds) in enumerate(
+            [("many", 2, 3), ("many", 2, 2), ("large", 4, 3), ("few", 1, 2), ("many", 2, 3), ("many", 2, 3)]
+        )
+    ]
+    kinds = _largest_first(shards)
+    assert list(kinds) == ["large", "many", "few"]
+    assert [s.spec["seeds"] for s in kinds["many"]] == [3, 3, 3, 2]
+
+
+def test_a_process_s_peak_is_its_own() -> None:
+    """`ru_maxrss` begins with what the parent held: a smaller child would not be seen to grow."""
+    held, grown = bytearray(400 * 2**20), 100 * 2**20
+    program = (
+        "from core.lab.planning import _peak_memory as peak;"
+        f"before = peak(); x = bytearray({grown}); print(peak() - before)"
+    )
+    child = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert len(held) > grown
+    assert float(child.stdout) == pytest.approx(grown, rel=0.2)
 
 
 def by_stage(shards: Sequence[Shard], stage: str) -> list[tuple[int, int]]:

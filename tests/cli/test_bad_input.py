@@ -16,7 +16,7 @@ import tyro
 from torch import nn
 
 from core.cli import main
-from core.lab import commands, doctor
+from core.lab import commands, looks, retrial
 from core.lab.compare import compare
 from core.lab.conformance import check_problem
 from core.lab.errors import ConformanceError, VhatError, nearest
@@ -70,7 +70,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "garbled").mkdir()
     (tmp_path / "garbled" / commands.RESULTS).write_bytes(b"\x1b[31m" * 3000)
     # Its answer takes seconds, and has nothing to do with what was typed.
-    monkeypatch.setattr(doctor, "_same_bits", lambda device: doctor.Check("same bits", "fine", "as before"))
+    monkeypatch.setattr(looks, "_same_bits", lambda device: looks.Check("same bits", "fine", "as before"))
     for name, text in OWN_FILES.items():
         (tmp_path / name).write_text(text)
     return tmp_path
@@ -575,7 +575,7 @@ def test_a_closed_pipe_is_no_traceback(
 def test_the_tests_of_the_promises_need_pytest(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(retrial.importlib.util, "find_spec", lambda name: None)
     ends(lambda: main(["doctor", "--full", "--out", "empty"]), capsys, "make test")
     assert list(Path("empty").iterdir()) == []
 

@@ -12,28 +12,28 @@ from typing import Any
 import pytest
 
 from core.cli import main
-from core.lab import doctor
+from core.lab import looks, retrial
 from core.lab.commands import RESULTS
 from core.lab.store import Store
 from core.lab.trust import FOLDER, PROMISES, VARIABLE, Count, Trial, stored_trials
 from tests.lab.filled_store import fill
 
-SAME_BITS = doctor._same_bits
+SAME_BITS = looks._same_bits
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Another process takes seconds to start: one test does."""
-    monkeypatch.setattr(doctor, "_same_bits", lambda device: doctor.Check("same bits", "fine", "as before"))
+    monkeypatch.setattr(looks, "_same_bits", lambda device: looks.Check("same bits", "fine", "as before"))
     monkeypatch.delenv("VHAT_DEBUG", raising=False)
 
 
 def states(out: Path) -> dict[str, str]:
-    return {c.what: c.state for c in doctor.look_around(out / RESULTS, "cpu")}
+    return {c.what: c.state for c in looks.look_around(out / RESULTS, "cpu")}
 
 
-def said(out: Path, what: str) -> doctor.Check:
-    return next(c for c in doctor.look_around(out / RESULTS, "cpu") if c.what == what)
+def said(out: Path, what: str) -> looks.Check:
+    return next(c for c in looks.look_around(out / RESULTS, "cpu") if c.what == what)
 
 
 def damage(path: Path) -> None:
@@ -93,38 +93,38 @@ def test_files_that_hold_no_figures_are_named(tmp_path: Path) -> None:
 def test_little_room_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for free, state in ((10 * 2**20, "wrong"), (500 * 2**20, "note"), (2**40, "fine")):
         monkeypatch.setattr(
-            doctor.shutil, "disk_usage", lambda _, free=free: type("Usage", (), {"free": free})()
+            looks.shutil, "disk_usage", lambda _, free=free: type("Usage", (), {"free": free})()
         )
         assert said(tmp_path, "folder").state == state
 
 
 def test_versions_are_compared_with_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert said(tmp_path, "versions").state == "fine"
-    installed = doctor._installed
-    monkeypatch.setattr(doctor, "_installed", lambda n: "1.0" if n == "scipy" else installed(n))
+    installed = looks._installed
+    monkeypatch.setattr(looks, "_installed", lambda n: "1.0" if n == "scipy" else installed(n))
     other = said(tmp_path, "versions")
     assert other.state == "note"
     assert "scipy 1.0 (lock: " in other.said
-    monkeypatch.setattr(doctor, "_installed", lambda n: "" if n == "scipy" else installed(n))
+    monkeypatch.setattr(looks, "_installed", lambda n: "" if n == "scipy" else installed(n))
     assert said(tmp_path, "versions").state == "wrong"
-    monkeypatch.setattr(doctor, "_locked", dict)
+    monkeypatch.setattr(looks, "_locked", dict)
     assert said(tmp_path, "versions").state == "note"
 
 
 def test_extras_that_are_absent_are_named_with_what_they_lack(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    installed = doctor._installed
-    monkeypatch.setattr(doctor, "_installed", lambda n: "" if n == "pytest" else installed(n))
+    installed = looks._installed
+    monkeypatch.setattr(looks, "_installed", lambda n: "" if n == "pytest" else installed(n))
     assert "dev (without pytest)" in said(tmp_path, "extras").said
 
 
 def test_the_same_bits_twice_and_in_another_process(monkeypatch: pytest.MonkeyPatch) -> None:
     found = SAME_BITS("cpu")
     assert found.state == "fine"
-    assert doctor.small_sweep("cpu")[:8] in found.said
+    assert looks.small_sweep("cpu")[:8] in found.said
     digests = iter("abc")
-    monkeypatch.setattr(doctor, "small_sweep", lambda device: next(digests))
+    monkeypatch.setattr(looks, "small_sweep", lambda device: next(digests))
 
     class Executor:
         def __enter__(self) -> Executor:
@@ -136,7 +136,7 @@ def test_the_same_bits_twice_and_in_another_process(monkeypatch: pytest.MonkeyPa
         def submit(self, *_: object) -> Any:
             return type("Future", (), {"result": lambda self: "z"})()
 
-    monkeypatch.setattr(doctor, "one_process_a_shard", Executor)
+    monkeypatch.setattr(looks, "one_process_a_shard", Executor)
     assert SAME_BITS("cpu").state == "wrong"
 
 
@@ -147,7 +147,7 @@ def only(name: str, *tests: str) -> tuple[Any, ...]:
 def test_full_reruns_the_tests_and_keeps_their_figures(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(doctor, "PROMISES", only("memory", "tests/crash/test_two_processes.py::x"))
+    monkeypatch.setattr(retrial, "PROMISES", only("memory", "tests/crash/test_two_processes.py::x"))
     run = subprocess.run
 
     def narrowed(command: list[str], **more: Any) -> subprocess.CompletedProcess[bytes]:
@@ -157,7 +157,7 @@ def test_full_reruns_the_tests_and_keeps_their_figures(
         alone = command[: command.index("-n")] if "-n" in command else command
         return run([*alone, "-k", "names"], **more)
 
-    monkeypatch.setattr(doctor.subprocess, "run", narrowed)
+    monkeypatch.setattr(retrial.subprocess, "run", narrowed)
     stale = Trial("damage", "tests/gone.py::x", True, 1.0).save(tmp_path / FOLDER)
     os.utime(stale, (1e9, 1e9))
     assert main(["doctor", "--full", "--out", str(tmp_path)]) == 0
@@ -184,7 +184,7 @@ def test_full_fails_when_a_promise_is_broken(
         Trial("kill", "tests/a.py::b", kept, 1.0, counts).save(Path(env[VARIABLE]))
         return subprocess.CompletedProcess(command, code)
 
-    monkeypatch.setattr(doctor.subprocess, "run", ran)
+    monkeypatch.setattr(retrial.subprocess, "run", ran)
     assert main(["doctor", "--full", "--out", str(tmp_path)]) == 2
     assert line in capsys.readouterr().err
     # What was stored is said again by the quick look.

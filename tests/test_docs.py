@@ -27,12 +27,6 @@ def named(page: Path) -> str:
     return page.name
 
 
-@pytest.mark.parametrize("page", PYTHON, ids=named)
-def test_its_python_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    run_python(page, tmp_path)
-
-
 @pytest.mark.parametrize("page", PAGES, ids=named)
 def test_its_commands_exist_with_their_options(page: Path) -> None:
     for command in commands(page):
@@ -72,11 +66,19 @@ def test_some_pages_are_run() -> None:
     assert {p.stem for p in CHEAP} >= {"reading", "reproducibility"}
 
 
-@pytest.mark.parametrize("page", CHEAP, ids=named)
-def test_its_cheap_commands_work(
+@pytest.mark.parametrize("page", sorted({*CHEAP, *PYTHON}), ids=named)
+def test_its_cheap_commands_and_then_its_python_work(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    if page in CHEAP:
+        run_commands(page, capsys)
+    if page in PYTHON:
+        run_python(page, tmp_path)
+
+
+def run_commands(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Those of vhat, on one worker."""
     for line in (x for block in blocks(page, "sh") for x in block.text.splitlines()):
         program, *words = line.partition("#")[0].split()
         if program == "vhat":

@@ -5,9 +5,9 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,9 +17,10 @@ from core.lab.errors import VhatError, nearest
 from core.lab.planning import estimates, plan_table
 from core.lab.progress import Bar
 from core.lab.registry import Domain, Registered, find, survey
+from core.lab.results import RESULTS, complete_results, opened, run_command
 from core.lab.runner import Job, job_of, run_jobs
 from core.lab.store import Store
-from core.lab.study import Results, Study, Table
+from core.lab.study import Study, Table
 from core.lab.tables import findings_table, markdown_table, number, text_table
 from core.lab.tensorboard import check_tensorboard, write_results
 from core.lab.terminal import say
@@ -30,7 +31,6 @@ from core.lab.verdict import Outcome, Verdict
 if TYPE_CHECKING:
     from core.lab.report import Entry
 
-RESULTS = "results.sqlite"
 REPORT = "report"
 EXPORT = "export"
 ENGINES = ("local", "dask")
@@ -50,28 +50,6 @@ def studies() -> dict[str, Registered]:
 
 def _chosen(names: Sequence[str]) -> list[Registered]:
     return [find(name) for name in dict.fromkeys(names)] if names else list(studies().values())
-
-
-@contextmanager
-def _opened(out: Path, *, new: bool = False, reading: bool = False) -> Iterator[Store]:
-    """The store in a folder, which must be there unless a new one may be made."""
-    try:
-        there, stored = out.exists(), (out / RESULTS).exists()
-    except OSError as error:
-        raise VhatError(
-            f"cannot look into {out}: {error.strerror}; choose another folder with --out"
-        ) from error
-    if not new and out.is_dir() and not stored:
-        raise VhatError(f"there are no results in {out}; name the folder with --out, or vhat run first")
-    if not new and not there:
-        raise VhatError(
-            f"there is no folder {out}; name the one with the results with --out, or vhat run first"
-        )
-    store = Store(out / RESULTS, notify=say, reading=reading)
-    try:
-        yield store
-    finally:
-        store.close()
 
 
 def _jobs(
@@ -105,11 +83,12 @@ def list_verdicts(plan: str, seeds: int | None, device: str, out: Path) -> None:
     rows: list[tuple[str, ...]] = []
     left_out: list[VhatError] = []
     chosen = _chosen(())
-    with _opened(out, reading=True) as store:
+    with opened(out, reading=True) as store:
         for registered, job in zip(chosen, _jobs(chosen, plan, seeds, device, store), strict=True):
             study = registered.study
             try:
-                verdict = judge(registered, job)
+                run = run_command(study, job.plan, out, device)
+                verdict = study.judge(complete_results(registered, job, run))
             except VhatError as error:
                 left_out.append(error)
                 continue
@@ -147,7 +126,7 @@ def run_studies(
     if tensorboard is not None:
         check_tensorboard()
     _check_engine(kind, scheduler, workers)
-    with _opened(out, new=True) as store:
+    with opened(out, new=True) as store:
         jobs = _jobs(chosen, plan, seeds, device, store, elsewhere=scheduler is not None)
         start = time.perf_counter()
         with Bar("vhat") as progress, ExitStack() as stack:
@@ -168,7 +147,8 @@ def run_studies(
             f"results in {store.path}"
         )
         for registered, job in zip(chosen, jobs, strict=True) if judged else ():
-            _print(verdict_lines(registered.domain, registered.study, judge(registered, job)))
+            study = registered.study
+            _print(verdict_lines(registered.domain, study, study.judge(job.results())))
         if tensorboard is not None:
             for job in jobs:
                 _show_on_tensorboard(job, tensorboard)
@@ -204,33 +184,10 @@ def plan_study(name: str, plan: str, seeds: int | None, device: str, out: Path) 
     check_device(device)
     registered = find(name)
     chosen = registered.study.plan(plan).with_seeds(seeds)
-    with _opened(out, new=True) as store:
+    with opened(out, new=True) as store:
         say(f"measuring shards of {name} for about a minute; what is needed of their results is kept")
         table = plan_table(registered, chosen, out, estimates(registered, chosen, store, device=device))
     _print(f"{table.caption}\n\n{text_table(table)}")
-
-
-def judge(registered: Registered, job: Job) -> Verdict:
-    """A study's verdict from stored results.
-
-    Raises:
-        VhatError: if it has not been run in this plan.
-    """
-    return registered.study.judge(_results(registered, job))
-
-
-def _results(registered: Registered, job: Job) -> Results:
-    try:
-        return job.results()
-    except VhatError as error:
-        # Asked only now: to look for what is pending takes as long as to read what is there.
-        if job.complete():
-            raise
-        flag = "" if job.plan.name == "quick" else f" --{job.plan.name}"
-        raise VhatError(
-            f"study {registered.study.id!r} has no complete results of its {job.plan.name} plan "
-            f"with this code in {job.view.store.path.parent}: vhat run {registered.study.id}{flag}"
-        ) from error
 
 
 def _held(verdict: Verdict) -> tuple[int, int]:
@@ -254,9 +211,11 @@ def verdict_lines(domain: Domain, study: Study, verdict: Verdict) -> str:
 def show_study(name: str, plan: str, seeds: int | None, device: str, out: Path) -> None:
     """A study's verdict, findings and tables."""
     registered = find(name)
-    with _opened(out, reading=True) as store:
+    study = registered.study
+    run = run_command(study, study.plan(plan).with_seeds(seeds), out, device)
+    with opened(out, reading=True, run=run) as store:
         (job,) = _jobs([registered], plan, seeds, device, store)
-        study, results = registered.study, _results(registered, job)
+        results = complete_results(registered, job, run)
         verdict = study.judge(results)
         _print(f"{study.title} ({study.id}, {plan} plan)\n\nClaim: {study.claim}\n")
         _print(f"{verdict.label.value.upper()}: {verdict.sentence}\n")
@@ -282,7 +241,7 @@ def write_report(
     from core.lab.report import Stored, build_report
 
     check_device(device)
-    with _opened(out, reading=True) as store:
+    with opened(out, reading=True) as store:
         chosen = [Stored(r, r.study.plan(plan).with_seeds(seeds), store.path, device) for r in _chosen(())]
     flag = "" if plan == "quick" else f" --{plan}"
     nothing = f"nothing to report: no study of the {plan} plan is stored in {out}; vhat run{flag} --out {out}"
@@ -316,7 +275,7 @@ def export_studies(
 
     flag = "" if plan == "quick" else f" --{plan}"
     exported, chosen = 0, _chosen(names)
-    with _opened(out, reading=True) as store:
+    with opened(out, reading=True) as store:
         for job in _jobs(chosen, plan, seeds, device, store):
             done = export_study(job, kind, to or out / EXPORT)
             if done is None and names:
@@ -351,7 +310,7 @@ def doctor(out: Path, device: str, *, full: bool) -> None:
 def clean(names: Sequence[str], out: Path) -> None:
     """Remove stored results and the report."""
     ids = [find(name).study.id for name in names]
-    with _opened(out) as store:
+    with opened(out) as store:
         count = sum(store.forget(i) for i in ids) if ids else store.forget()
     shutil.rmtree(out / REPORT, ignore_errors=True)
     _print(f"removed {count} stored shards and the report from {out}")

@@ -26,6 +26,11 @@ class StoreError(VhatError):
     """The results file cannot be read or written."""
 
 
+class NotComplete(VhatError):
+    """Results of a study that were asked for are not stored, or not all of them; the message names the
+    command that computes them."""
+
+
 class ConformanceError(VhatError):
     """A problem does not keep the contract of `core.lab.problem.Problem`."""
 

@@ -54,7 +54,13 @@ class _Source:
                 raise VhatError(
                     f"{self.job.study_id}: a stored result has gone while it was exported; run it again"
                 )
-            yield from blocks_of_shard(spec, payload)
+            yield from _blocks(self.experiment, spec, payload)
+
+
+def _blocks(experiment: Experiment, spec: Spec, payload: Payload) -> Iterator[Block]:
+    # An experiment may hold another, whose shards name it.
+    name = str(spec.get("experiment", experiment.name))
+    return (block.of(name) for block in blocks_of_shard(spec, payload))
 
 
 def _read(job: Job, spec: Spec) -> Payload | None:
@@ -65,13 +71,13 @@ def _read(job: Job, spec: Spec) -> Payload | None:
 def _source(job: Job, experiment: Experiment) -> _Source:
     """Look at every stored shard once: what is pending tells which belong to the plan."""
     found: dict[str, Spec] = {}
-    columns = Columns({"study": job.study_id, "plan": job.plan.name, "experiment": experiment.name})
+    columns = Columns({"study": job.study_id, "plan": job.plan.name})
 
     def look(spec: Spec) -> Payload | None:
         payload, key = _read(job, spec), canonical(spec)
         if payload is not None and key not in found:
             found[key] = spec
-            for block in blocks_of_shard(spec, payload):
+            for block in _blocks(experiment, spec, payload):
                 columns.see(block)
         return payload
 
@@ -143,7 +149,7 @@ def _file_names(experiments: list[str], kind: str) -> list[str]:
 _MEANING = {
     "study": "the study's name",
     "plan": "tiny, quick or full",
-    "experiment": "the part of the study that the file holds",
+    "experiment": "the part of the study that the row is of: the file's own, or one that goes on from it",
     "stage": "tuning (settings are chosen on these seeds) or reporting (fresh seeds, at the chosen setting)",
     "regime": "the setting in which the claim is judged separately",
     "variant": "the rule with its settings, by the name that the report shows",

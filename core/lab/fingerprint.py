@@ -36,7 +36,7 @@ _TELLING = frozenset(
     )
 )
 """What says and shows results, and computes none."""
-_SHOWING = frozenset(("to_pandas", "_repr_html_"))
+_SHOWING = frozenset(("to_pandas", "_repr_html_", "all_sweeps"))
 """Methods that do the same."""
 _ALWAYS = ("torch", "numpy")
 _PARSING = threading.Lock()

@@ -65,11 +65,13 @@ class MetaVariant:
 
 @dataclass(frozen=True)
 class MetaTuned:
-    """How a variant was tuned: the chosen (inner, outer) rates, all that were tried with their mean errors,
-    and which of the chosen rates still lies on the edge of its widest grid."""
+    """How a variant was tuned: the chosen (inner, outer) rates, the mean error of all that were tried, the
+    errors behind it (`[tuning seeds]`, infinite where meta-training diverged), and which of the chosen rates
+    still lies on the edge of its widest grid."""
 
     best: Point
     scores: Mapping[Point, float]
+    errors: Mapping[Point, Array] = field(repr=False)
     edges: tuple[str, ...]
 
 
@@ -171,6 +173,7 @@ class MetaSweep:
     def _tune(self, regime: str, variant: MetaVariant, stored: Lookup) -> tuple[list[Spec], MetaTuned | None]:
         """Specs still needed to tune a variant; and, when none is, how it was tuned."""
         middle = self.outer.values()[len(self.outer.values()) // 2]
+        errors: dict[Point, Array] = {}
         scores: dict[Point, float] = {}
         first = _Line("inner", self.inner, lambda rate: (rate, middle))
         lines = [first]
@@ -179,20 +182,21 @@ class MetaSweep:
         for line in lines:
             for round_number in range(self.widen + 1):
                 fresh = [p for p in line.points() if p not in scores]
-                missing, found = self._scores(regime, variant, fresh, stored)
+                missing, found = self._judged(regime, variant, fresh, stored)
                 if missing:
                     return missing, None
-                scores |= found
+                errors |= found
+                scores |= {point: centre(e) for point, e in found.items()}
                 if round_number == self.widen or not line.at_edge(scores):
                     break
                 line.widen(scores)
         edges = tuple(line.name for line in lines if line.at_edge(scores))
-        return [], MetaTuned(lines[-1].best(scores), scores, edges)
+        return [], MetaTuned(lines[-1].best(scores), scores, errors, edges)
 
-    def _scores(
+    def _judged(
         self, regime: str, variant: MetaVariant, points: list[Point], stored: Lookup
-    ) -> tuple[list[Spec], dict[Point, float]]:
-        """Specs that are missing, and if none is the mean error of each point."""
+    ) -> tuple[list[Spec], dict[Point, Array]]:
+        """Specs that are missing, and if none is the error of each point on each tuning seed."""
         if not points:
             return [], {}
         specs = self._specs("tune", regime, variant, points)
@@ -202,7 +206,7 @@ class MetaSweep:
             return missing, {}
         errors = np.concatenate([p["errors"] for _, p in found if p is not None], axis=1)
         judged = np.where(np.isnan(errors), np.inf, errors)[:, :, self.judged_after]
-        return [], {point: centre(e) for point, e in zip(points, judged, strict=True)}
+        return [], dict(zip(points, judged, strict=True))
 
     def pending(self, stored: Lookup) -> list[Shard]:
         """The shards of the next stage that are not stored, over all regimes and variants."""
@@ -367,6 +371,12 @@ class MetaSweepResult:
         found = self.runs[regime, variant]["errors"][:, at]
         result: Array = np.where(np.isnan(found), np.inf, found)
         return result
+
+    def to_pandas(self) -> Any:
+        """All of it as a pandas `DataFrame`, one value a row: see `core.lab.frames.meta_sweep_frame`."""
+        from core.lab.frames import meta_sweep_frame
+
+        return meta_sweep_frame(self)
 
 
 def _numbers(values: Tensor) -> Array:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from core.lab.errors import VhatError, nearest
 from core.lab.experiment import Experiment
@@ -70,6 +70,12 @@ class Results:
         found = self.by_name[name]
         assert isinstance(found, MeasurementResult)
         return found
+
+    def to_pandas(self) -> Any:
+        """All values as one pandas `DataFrame`, one a row: see `core.lab.frames.results_frame`."""
+        from core.lab.frames import results_frame
+
+        return results_frame(self)
 
 
 Part = Literal["", "controls", "regimes", "learning rates", "learning curves"]

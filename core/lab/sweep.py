@@ -274,6 +274,11 @@ class SweepResult:
         never hit."""
         return self.sweep.objective.values(self.run(regime, variant))
 
+    def all_sweeps(self) -> tuple[SweepResult, ...]:
+        """This result, and those of further sweeps that belong to it: what is shown and exported of it. A
+        result that holds others overrides this."""
+        return (self,)
+
     def to_pandas(self) -> Any:
         """All of it as a pandas `DataFrame`, one value a row: see `core.lab.frames.sweep_frame`."""
         from core.lab.frames import sweep_frame

@@ -55,8 +55,9 @@ def write_results(study: str, results: Results, folder: Path) -> int:
     Raises:
         VhatError: if TensorBoard is missing or the folder cannot be written.
     """
-    sweeps = {n: r for n, r in results.by_name.items() if isinstance(r, SweepResult)}
-    return sum(write_sweep(f"{study}/{name}", result, folder) for name, result in sweeps.items())
+    found = [r for r in results.by_name.values() if isinstance(r, SweepResult)]
+    sweeps = [sweep for result in found for sweep in result.all_sweeps()]
+    return sum(write_sweep(f"{study}/{s.sweep.name}", s, folder) for s in sweeps)
 
 
 def write_sweep(name: str, result: SweepResult, folder: Path) -> int:

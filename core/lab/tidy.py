@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -56,6 +56,10 @@ class Block:
             found["step"] = self.steps[rest.pop(0)]
         found |= {f"index_{i}": x for i, x in enumerate(rest, start=1)}
         return found | {"value": self.values.astype(np.float64).ravel()}
+
+    def of(self, experiment: str) -> Block:
+        """The same, labelled with the part of a study that it belongs to; this comes first."""
+        return replace(self, labels={"experiment": experiment, **self.labels})
 
 
 def blocks_of_run(labels: Mapping[str, Label], run: Run, seeds: Array) -> Iterator[Block]:
@@ -126,9 +130,8 @@ def blocks_of_shard(spec: Spec, payload: Payload) -> Iterator[Block]:
 
 def _blocks_of_points(spec: Spec, payload: Payload, seeds: Array) -> Iterator[Block]:
     """A meta-sweep's: points are (inner, outer) learning rates; the tuning stage has an axis of them."""
-    for i, (inner, outer) in enumerate(spec["points"]):
-        labels = row_labels(spec, {**spec, "setting": {"lr": inner, "outer_lr": outer}})
-        labels |= {"training": spec["training"], "derivative": spec["derivative"]}
+    for i, point in enumerate(spec["points"]):
+        labels = point_labels(spec, point)
         for name, values in payload.items():
             yield Block(labels, name, seeds, None, values[i] if spec["stage"] == "tune" else values)
 
@@ -147,6 +150,13 @@ def row_labels(spec: Spec, row: Mapping[str, object]) -> dict[str, Label]:
         **{name: _number_or_text(str(value)) for name, value in hyper.items() if name not in setting},
         **{name: _number_or_text(str(row[name])) for name in ("schedule", "play") if name in row},
     }
+
+
+def point_labels(spec: Spec, point: Sequence[float]) -> dict[str, Label]:
+    """The same of a meta-sweep, whose points are (inner, outer) learning rates; and how it was trained."""
+    inner, outer = point
+    labels = row_labels(spec, {**spec, "setting": {"lr": inner, "outer_lr": outer}})
+    return labels | {"training": str(spec["training"]), "derivative": str(spec["derivative"])}
 
 
 def _label(value: object) -> Label:

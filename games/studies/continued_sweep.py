@@ -27,6 +27,10 @@ class ContinuedResult(SweepResult):
 
     longer: SweepResult
 
+    def all_sweeps(self) -> tuple[SweepResult, ...]:
+        """What was tuned, and what went on from it."""
+        return SweepResult(self.sweep, self.tuned, self.runs), self.longer
+
 
 @dataclass(frozen=True)
 class ContinuedSweep(Sweep):

@@ -206,9 +206,11 @@ def test_looking_makes_no_folder(out: Path, capsys: pytest.CaptureFixture[str]) 
 
 def test_a_plan_that_was_not_run_says_what_to_type(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(out) == 0
-    assert fails(["show", "tiny-bowl", "--out", str(out)], capsys).endswith("vhat run tiny-bowl")
-    assert fails(["show", "tiny-bowl", "--full", "--out", str(out)], capsys).endswith(
-        "vhat run tiny-bowl --full"
+    show = ["show", "tiny-bowl", "--out", str(out)]
+    assert fails(show, capsys).endswith(f"vhat run tiny-bowl --out {out}")
+    assert fails([*show, "--full"], capsys).endswith(f"vhat run tiny-bowl --full --out {out}")
+    assert fails([*show, "--tiny", "--seeds", "9"], capsys).endswith(
+        f"vhat run tiny-bowl --tiny --seeds 9 --out {out}"
     )
     assert "vhat run --full" in fails(["report", "--full", "--out", str(out)], capsys)
 

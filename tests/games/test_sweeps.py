@@ -1,13 +1,22 @@
 """Sweeps of the studies of games that keep less, or go on: against the plain sweep."""
 
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
+from core.lab.engines import InProcess
 from core.lab.experiment import Payload, Spec
+from core.lab.export import export_study
+from core.lab.progress import Quiet
 from core.lab.run import Recording
-from core.lab.store import canonical
+from core.lab.runner import local_job, run_jobs
+from core.lab.store import Store, canonical
+from core.lab.study import Plan
 from core.lab.sweep import Objective, Regime, Sweep, SweepResult
+from core.lab.tensorboard import write_results
 from core.lab.variant import Grid, Variant
 from core.optim.play import Alternating
 from games.bilinear import BilinearGame
@@ -99,3 +108,41 @@ def test_a_continued_path_is_the_reported_one_gone_on() -> None:
             long.curves["distance"][:, at][:, :7], short.curves["distance"][:, ::3][:, :7]
         )
         assert long.steps[-1] == 60
+
+
+LONGER = "tuned, 3 times as long"
+
+
+def test_what_goes_on_is_shown_and_exported_beside_what_was_tuned(tmp_path: Path) -> None:
+    sweep = ContinuedSweep(**settings(20), continued=("GDA", "alternating"), times=3)
+    plan = Plan("tiny", 20, 2, 3)
+    with closing(Store(tmp_path / "s.sqlite")) as store:
+        job = local_job("test", plan, (sweep,), store)
+        run_jobs([job], InProcess(), 1, Quiet())
+        results = job.results()
+        assert export_study(job, "parquet", tmp_path) is not None
+    found = results.sweep("tuned")
+    longer = found.longer  # type: ignore[attr-defined]
+    alone, whole, file = (
+        found.to_pandas(),
+        results.to_pandas(),
+        pd.read_parquet(tmp_path / "test" / "tuned.parquet"),
+    )
+    for frame in (alone, whole, file):
+        assert set(frame["experiment"]) == {"tuned", LONGER}
+        for name in longer.variants:
+            for part, result in (("tuned", found), (LONGER, longer)):
+                curve = result.run(NOISY.name, name).curves["distance"]
+                mine = frame[(frame["experiment"] == part) & (frame["variant"] == name)]
+                mine = mine[(mine["quantity"] == "distance") & (mine["stage"] == "reporting")]
+                rows = mine.pivot(index="seed", columns="step", values="value")
+                np.testing.assert_array_equal(rows.to_numpy(), curve)
+                assert rows.columns.to_list() == result.run(NOISY.name, name).steps.tolist()
+    # A plain sweep needs no such column.
+    assert "experiment" not in longer.to_pandas().columns
+    assert write_results("test", results, tmp_path / "tb") == len(VARIANTS) + 2
+    folders = {p.parent.relative_to(tmp_path / "tb").parts for p in (tmp_path / "tb").rglob("events*")}
+    assert {f[1:] for f in folders if f[1] == LONGER} == {
+        (LONGER, NOISY.name, "GDA"),
+        (LONGER, NOISY.name, "alternating"),
+    }

@@ -142,6 +142,27 @@ def test_a_data_frame_of_the_result_holds_what_the_file_holds(job: Job, tmp_path
     assert np.array_equal(one, two)
 
 
+def test_the_frame_of_all_results_is_those_of_its_parts(job: Job) -> None:
+    results = job.results()
+    whole = results.to_pandas()
+    assert whole.columns[0] == "experiment"
+    parts = {"sweep": results.sweep("sweep").to_pandas(), "draws": results.measurement("draws").to_pandas()}
+    assert len(whole) == sum(map(len, parts.values()))
+    for name, part in parts.items():
+        mine = whole[whole["experiment"] == name].reset_index(drop=True)
+        for column in part.columns:
+            one, two = part[column], mine[column]
+            if isinstance(one.dtype, pd.CategoricalDtype):
+                assert one.astype(str).to_list() == two.astype(str).to_list(), column
+            else:
+                found = [x.to_numpy(float, na_value=np.nan) for x in (one, two)]
+                assert np.array_equal(*found, equal_nan=True), column
+        # What does not apply to a part is missing there.
+        assert (
+            mine[[c for c in whole.columns if c not in ("experiment", *part.columns)]].isna().all(axis=None)
+        )
+
+
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
 def test_the_same_results_give_the_same_bytes_in_whatever_order_they_came(
     kind: str, job: Job, tmp_path: Path

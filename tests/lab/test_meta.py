@@ -18,6 +18,7 @@ from core.lab.meta_sweep import MetaSweep, MetaSweepResult, MetaVariant
 from core.lab.progress import Quiet
 from core.lab.random import Keys
 from core.lab.runner import local_job, run_jobs
+from core.lab.stats import centre
 from core.lab.store import Store
 from core.lab.study import Plan
 from core.lab.variant import Grid
@@ -199,6 +200,27 @@ def test_the_grid_grows_until_the_best_inner_rate_lies_inside(tmp_path: Path) ->
 
 def test_a_rate_on_the_edge_of_the_widest_grid_is_flagged(tmp_path: Path) -> None:
     assert "inner" in computed(sweep(Grid(-6, -4), widen=0), tmp_path).tuned["bowls", "SGD"].edges
+
+
+def test_the_frame_holds_every_point_tried_and_every_report(tmp_path: Path) -> None:
+    found = computed(sweep(Grid(-6, -4)), tmp_path)
+    frame, tuned = found.to_pandas(), found.tuned["bowls", "SGD"]
+    assert set(tuned.errors) == set(tuned.scores)
+    tried = frame[frame["stage"] == "tuning"]
+    assert len(tried) == sum(map(len, tuned.errors.values()))
+    for (inner, outer), errors in tuned.errors.items():
+        mine = tried[(tried["lr"] == inner) & (tried["outer_lr"] == outer)].sort_values("seed")
+        assert np.array_equal(mine["value"].to_numpy(), errors)
+        assert tuned.scores[inner, outer] == centre(errors)
+    reported = frame[frame["stage"] == "reporting"]
+    assert {(lr, outer) for lr, outer in zip(reported["lr"], reported["outer_lr"], strict=True)} == {
+        tuned.best
+    }
+    objective = reported[reported["quantity"] == "objective"].sort_values("seed")["value"]
+    assert np.array_equal(objective.to_numpy(), found.errors("bowls", "SGD"))
+    for name, values in found.runs["bowls", "SGD"].items():
+        mine = reported[reported["quantity"] == name].sort_values(["seed", "index_1"])["value"]
+        assert np.array_equal(mine.to_numpy(), values.ravel(), equal_nan=True)
 
 
 def test_a_random_start_has_no_outer_rate_to_tune_and_no_curve(tmp_path: Path) -> None:

@@ -155,8 +155,8 @@ def test_methods_that_show_results_change_no_digest() -> None:
     from core.lab.fingerprint import _strip
 
     bare = "class A:\n    x = 1\n"
-    shown = (
-        bare + "    def to_pandas(self):\n        return 1\n\n    def _repr_html_(self):\n        return ''\n"
+    shown = bare + "".join(
+        f"    def {name}(self):\n        return 1\n" for name in ("to_pandas", "_repr_html_", "all_sweeps")
     )
     other = bare + "    def result(self):\n        return 1\n"
     texts = [_strip(ast.parse(t), frozenset()) for t in (bare, shown, other)]

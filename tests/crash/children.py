@@ -7,11 +7,13 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from core.lab.commands import RESULTS
 from core.lab.store import Store
+from tests.stored_rows import stored_rows
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -100,16 +102,8 @@ def begun(folder: Path) -> list[tuple[int, str]]:
 
 def rows(folder: Path, study: str = "tiny-bowl") -> dict[str, bytes]:
     """Every stored row's bits by address."""
-    store = Store(folder / RESULTS)
-    found = {}
-    for shard in store.shards(study):
-        payload = store.get(shard.study, shard.spec, shard.code)
-        assert payload is not None
-        found[shard.address] = b"".join(
-            f"{k}{v.dtype}{v.shape}".encode() + v.tobytes() for k, v in sorted(payload.items())
-        )
-    store.close()
-    return found
+    with closing(Store(folder / RESULTS)) as store:
+        return stored_rows(store, study)
 
 
 def claims(folder: Path) -> int:

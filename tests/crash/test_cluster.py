@@ -34,6 +34,7 @@ from tests.crash.children import ROOT
 from tests.crash.dask_cluster import Cluster, kill
 from tests.crash.same_bits import SIZES, bits_on, cut, differing
 from tests.lab import bowls
+from tests.stored_rows import stored_rows
 
 PATIENCE = 200.0
 CHILD = """
@@ -63,19 +64,10 @@ class Clocked(Quiet):
 
 
 def rows(path: Path, study: str) -> dict[str, bytes]:
-    """Every stored row's bits by address."""
-    store = Store(path)
-    found = {}
-    for shard in store.shards(study):
-        payload = store.get(shard.study, shard.spec, shard.code)
-        assert payload is not None
-        found[shard.address] = b"".join(
-            f"{k}{v.dtype}{v.shape}".encode() + v.tobytes() for k, v in sorted(payload.items())
-        )
-    (claims,) = store._db.execute("SELECT count(*) FROM claims").fetchone()
-    assert claims == 0
-    store.close()
-    return found
+    """Every stored row's bits by address; nobody has a claim any more."""
+    with contextlib.closing(Store(path)) as store:
+        assert store._db.execute("SELECT count(*) FROM claims").fetchone() == (0,)
+        return stored_rows(store, study)
 
 
 def kept(path: Path) -> int:

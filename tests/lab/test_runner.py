@@ -23,6 +23,7 @@ from core.lab.runner import Job, ShardFailed, job_of, local_job, run_jobs
 from core.lab.store import Store
 from core.lab.study import Plan
 from tests.lab import bowls
+from tests.stored_rows import stored_rows
 
 PLAN = bowls.STUDY.plan("tiny")
 
@@ -38,16 +39,6 @@ class Counting(InProcess):
         return super().submit(fn, *args, **kwargs)
 
 
-def rows(store: Store) -> dict[str, str]:
-    """What is stored, without how long it took."""
-    found = {}
-    for s in store.shards(bowls.STUDY.id):
-        payload = store.get(s.study, s.spec, s.code)
-        assert payload is not None
-        found[s.address] = " ".join(f"{k}:{v.dtype}:{v.tobytes().hex()}" for k, v in sorted(payload.items()))
-    return found
-
-
 def run_study(store: Store, executor: Executor, width: int) -> Job:
     job = job_of(bowls.REGISTERED, PLAN, store)
     run_jobs([job], executor, width, Quiet())
@@ -56,37 +47,37 @@ def run_study(store: Store, executor: Executor, width: int) -> Job:
 
 
 @pytest.fixture(scope="module")
-def reference(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def reference(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     store = Store(tmp_path_factory.mktemp("reference") / "s.sqlite")
     run_study(store, InProcess(), 1)
-    found = rows(store)
+    found = stored_rows(store)
     store.close()
     return found
 
 
-def test_two_worker_processes_give_the_same_bits(reference: dict[str, str], tmp_path: Path) -> None:
+def test_two_worker_processes_give_the_same_bits(reference: dict[str, bytes], tmp_path: Path) -> None:
     store = Store(tmp_path / "s.sqlite")
     with engine(2, "cpu") as (executor, width):
         assert isinstance(executor, ProcessPoolExecutor)
         assert width == 2
         run_study(store, executor, width)
-    assert rows(store) == reference
+    assert stored_rows(store) == reference
     store.close()
 
 
 def test_another_order_of_shards_gives_the_same_bits(
-    reference: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    reference: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pending = Measurement.pending
     monkeypatch.setattr(Measurement, "pending", lambda self, stored: pending(self, stored)[::-1])
     store = Store(tmp_path / "s.sqlite")
     run_study(store, InProcess(), 7)
-    assert rows(store) == reference
+    assert stored_rows(store) == reference
     store.close()
 
 
 def test_what_is_stored_is_not_computed_again_and_what_is_forgotten_is(
-    reference: dict[str, str], tmp_path: Path
+    reference: dict[str, bytes], tmp_path: Path
 ) -> None:
     store = Store(tmp_path / "s.sqlite")
     first, second, third, fourth = Counting(), Counting(), Counting(), Counting()
@@ -101,11 +92,13 @@ def test_what_is_stored_is_not_computed_again_and_what_is_forgotten_is(
     store.forget(bowls.STUDY.id)
     run_study(store, fourth, 1)
     assert fourth.count == len(reference)
-    assert rows(store) == reference
+    assert stored_rows(store) == reference
     store.close()
 
 
-def test_a_damaged_row_is_computed_again_to_the_same_bits(reference: dict[str, str], tmp_path: Path) -> None:
+def test_a_damaged_row_is_computed_again_to_the_same_bits(
+    reference: dict[str, bytes], tmp_path: Path
+) -> None:
     said: list[str] = []
     store = Store(tmp_path / "s.sqlite", notify=said.append)
     run_study(store, InProcess(), 1)
@@ -114,7 +107,7 @@ def test_a_damaged_row_is_computed_again_to_the_same_bits(reference: dict[str, s
     run_study(store, again, 1)
     assert again.count == 1
     assert said == ["tiny-bowl: a stored result was damaged and is computed again"]
-    assert rows(store) == reference
+    assert stored_rows(store) == reference
     store.close()
 
 

@@ -9,6 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+SO_FAR = "Too few seeds to decide. So far: "
+"""What a verdict begins with whose plan is too small."""
+
 
 class Label(StrEnum):
     """The four answers to a claim."""
@@ -101,6 +104,11 @@ class Verdict:
         return tuple(f.regime for f in self.findings if f.decisive and f.outcome is Outcome.FAILS)
 
 
+def tally(findings: Sequence[Finding], outcome: Outcome = Outcome.HOLDS) -> str:
+    """`3 of 4`: how many findings have an outcome."""
+    return f"{sum(f.outcome is outcome for f in findings)} of {len(findings)}"
+
+
 def first_sentence(text: str) -> str:
     """What stands before the first full stop that a capital follows, outside of brackets."""
     for stop in re.finditer(r"(?<=\.)\s+(?=[A-Z])", text):
@@ -185,6 +193,5 @@ def verdict(
     else:
         label = Label.INCONCLUSIVE
     if few:
-        so_far = "Too few seeds to decide. So far: "
-        sentence, short = so_far + sentence, so_far + (short or first_sentence(sentence))
+        sentence, short = SO_FAR + sentence, SO_FAR + (short or first_sentence(sentence))
     return Verdict(label, sentence, tuple(findings), few, short, main)

@@ -21,7 +21,7 @@ from core.lab.experiment import Array, Experiment
 from core.lab.measurement import Cell, Measurement
 from core.lab.random import Keys
 from core.lab.study import FigureSpec, Plan, Results, Study, Table
-from core.lab.verdict import Finding, Outcome, Verdict, finding, verdict
+from core.lab.verdict import Finding, Outcome, Verdict, finding, tally, verdict
 from core.optim.rules import RULES
 from core.problems.calm_valley import SPIKE_AT, SPIKES, descend
 from core.problems.online import PROBLEMS, RULE_NAMES, SHORT, USUAL, play
@@ -114,7 +114,15 @@ def judge(results: Results) -> Verdict:
     heights, price = height_findings(results), price_findings(results)
     ratchets = _ratchets(results)
     sentence = _sentence([*online, *beside], valleys, heights, price, ratchets[-1])
-    return verdict([*online, *valleys, *beside, *heights, *price, *ratchets], sentence)
+    fails, converges = (
+        tally([f for f in online if f.text == text and SHORT in f.regime]) for text in (FAILS_HERE, CONVERGES)
+    )
+    erupts, stays = (tally([f for f in valleys if f.text == text]) for text in (ERUPTS, STAYS))
+    short = (
+        f"With short memory Adam fails on {fails} online problems, AMSGrad converges on {converges}; in calm "
+        f"valleys Adam erupts in {erupts} settings, AMSGrad stays down in {stays}."
+    )
+    return verdict([*online, *valleys, *beside, *heights, *price, *ratchets], sentence, short=short)
 
 
 def _sentence(

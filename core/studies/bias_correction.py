@@ -18,7 +18,7 @@ from core.lab.study import FigureSpec, Plan, Results, Study, Table
 from core.lab.sweep import Objective, Regime, Sweep
 from core.lab.tables import number, sweep_table, with_interval
 from core.lab.variant import Grid, Variant
-from core.lab.verdict import Finding, Outcome, Verdict, finding, verdict
+from core.lab.verdict import Finding, Outcome, Verdict, finding, tally, verdict
 from core.optim.schedules import WarmUp
 from core.problems.quadratic import Canyon
 from core.studies.bias_correction_moments import (
@@ -145,7 +145,12 @@ def judge(results: Results) -> Verdict:
         for name in HORIZONS
         for other in [v.name for v in VARIANTS[1:]]
     ]
-    return verdict([*early, *late, *beside], _sentence(early, late, beside))
+    paid = [f for f in beside if f.text.startswith(PAYS)]
+    short = (
+        f"Bias correction brings m or v nearer to the truth in {tally(early)} early settings and is over in "
+        f"{tally(late)} later ones; tuned, it pays at {tally(paid)} horizons."
+    )
+    return verdict([*early, *late, *beside], _sentence(early, late, beside), short=short)
 
 
 def _sentence(early: list[Finding], late: list[Finding], beside: list[Finding]) -> str:

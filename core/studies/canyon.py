@@ -18,7 +18,7 @@ from core.lab.study import FigureSpec, Plan, Results, Study, Table
 from core.lab.sweep import Objective, Regime, Sweep
 from core.lab.tables import sweep_table
 from core.lab.variant import Grid, Variant
-from core.lab.verdict import Finding, Outcome, Verdict, finding, verdict
+from core.lab.verdict import Finding, Outcome, Verdict, finding, tally, verdict
 from core.problems.quadratic import Canyon
 
 CONDITION = 100.0
@@ -132,13 +132,9 @@ def judge(results: Results) -> Verdict:
             beside.append(_compare(results, name, regime, "Adam, beta1 tuned", "Momentum", decisive=False))
     faster = [f for f in findings if f.text.startswith("Adam needs fewer steps than Gradient")]
     rivals = [f for f in beside if f.text.startswith("Adam needs fewer steps than Momentum")]
-    won, lost = (
-        f"{sum(f.outcome is o for f in own)} of {len(own)}"
-        for own, o in ((faster, Outcome.HOLDS), (rivals, Outcome.FAILS))
-    )
     short = (
-        f"Tuned Adam is faster than tuned gradient descent in {won} settings; tuned momentum is at least as "
-        f"fast as Adam in {lost}."
+        f"Tuned Adam is faster than tuned gradient descent in {tally(faster)} settings; tuned momentum is at "
+        f"least as fast as Adam in {tally(rivals, Outcome.FAILS)}."
     )
     return verdict([*findings, *beside], _sentence(findings, beside), short=short, main=faster[0])
 

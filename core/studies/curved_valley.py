@@ -13,7 +13,7 @@ from core.lab.study import FigureSpec, Plan, Results, Study, Table
 from core.lab.sweep import Objective, Regime, Sweep
 from core.lab.tables import sweep_table
 from core.lab.variant import Grid, Variant
-from core.lab.verdict import Finding, Outcome, Verdict, finding, verdict
+from core.lab.verdict import Finding, Outcome, Verdict, finding, tally, verdict
 from core.problems.valleys import LANDSCAPES, Valley
 
 TOLERANCE = 1e-3
@@ -123,7 +123,12 @@ def judge(results: Results) -> Verdict:
                 decisive=False,
             )
         )
-    return verdict([*findings, *beside], _sentence(findings, beside))
+    rivals = [f for f in beside if f.text.startswith("Adam arrives sooner than Momentum")]
+    short = (
+        "From the same start tuned Adam arrives sooner than tuned gradient descent in "
+        f"{tally(findings)} valleys, and sooner than tuned momentum in {tally(rivals)}."
+    )
+    return verdict([*findings, *beside], _sentence(findings, beside), short=short)
 
 
 def _sentence(findings: list[Finding], beside: list[Finding]) -> str:

@@ -22,7 +22,7 @@ from core.lab.measurement import Cell, Measurement
 from core.lab.random import Keys
 from core.lab.study import FigureSpec, Plan, Results, Study, Table
 from core.lab.tables import number
-from core.lab.verdict import Finding, Outcome, Verdict, finding, verdict
+from core.lab.verdict import Finding, Outcome, Verdict, finding, tally, verdict
 from core.optim.rules import RULES
 from core.problems.streams import follow
 from core.studies.epsilon_lost import PARAMETERS, USUAL, draw_lost, keeps, walked
@@ -170,8 +170,13 @@ def judge(results: Results) -> Verdict:
         for name in list(TYPES)[1:]
     ]
     lost = keeps(results)
+    needed, safe = ([f for f in findings if f.decisive and f.text == text] for text in (NEEDED, SAFE))
+    short = (
+        f"Without eps steps become huge or not finite in {tally(needed)} cases of vanishing gradients and "
+        f"number types; with eps = {DEFAULT:g} they stay bounded in {tally(safe)}."
+    )
     ordered = sorted(findings, key=lambda f: not f.decisive)
-    return verdict([*ordered, *beside, *lost], _sentence(findings, beside, lost))
+    return verdict([*ordered, *beside, *lost], _sentence(findings, beside, lost), short=short)
 
 
 def rounds_to_zero(name: str, zone: str) -> bool:
@@ -304,10 +309,9 @@ STUDY = Study(
     setup=(
         "Adam with lr = 1e-3 on gradients of keyed signs whose sizes are exactly zero, or 1e-30 to 1 by "
         "decades (a type rounds those it cannot hold to zero), in float64, float32, bfloat16 and float16 "
-        "parameters; for the last two with moments in float32 (vhat's default) and in the parameters' type; "
-        "eps in {0, 1e-16, 1e-12, 1e-8, 1e-4}. Measured: share of steps that are not finite, largest step "
-        "over lr. Beside it: gradients near 1 that shrink to a hundredth, and whether v follows in each "
-        "type; and how much of steps of 1e-5 to 1e-2 arrives in parameters between 1 and 2."
+        "parameters; for the last two with moments in float32 (the default) and in the parameters' type; eps "
+        "in {0, 1e-16, 1e-12, 1e-8, 1e-4}. Measured: share of steps not finite, largest step over lr. Beside "
+        "it: whether v follows gradients that shrink to 1%, and what parameters from 1 to 2 take of steps."
     ),
     criterion=(
         "In each of six combinations of types. Needed, for gradients that are exactly zero and near zero "
@@ -327,9 +331,8 @@ STUDY = Study(
         (
             r"\frac{|\Delta\theta_t|}{\eta} \le \frac{1 - \beta_1}{\sqrt{(1 - \beta_2)(1 - "
             r"\beta_1^2 / \beta_2)}} \approx 7.3",
-            "By Cauchy and Schwarz, in exact arithmetic, for large t and any gradients, with ε = 0: "
-            "steps do not explode when gradients are merely tiny. What breaks them is a square that "
-            "rounds to zero.",
+            "By Cauchy and Schwarz, in exact arithmetic, for large t and any gradients, with ε = 0: tiny "
+            "gradients do not make steps explode. What breaks them is a square that rounds to zero.",
         ),
     ),
     would_change=(
@@ -357,8 +360,7 @@ STUDY = Study(
             "fading",
             "Mean step over lr after gradients shrank to 1%, with eps = 1e-8 (median over seeds). Types "
             "whose v follows share one curve.",
-            "One panel: after the shrinking all curves fall to 0.01; all rise again as v decays, except "
-            "that of bfloat16 throughout, which stays there.",
+            "One panel: all curves fall to 0.01 and rise again, except that of bfloat16 throughout.",
             draw_fading,
         ),
         FigureSpec(
@@ -386,14 +388,12 @@ STUDY = Study(
         ),
         (
             "Do tiny gradients explode without eps?",
-            "Not in exact arithmetic, and not in float64 down to 1e-30 (its squares vanish below 1e-161): "
-            "without eps, Adam does not see the scale.",
+            "Not in exact arithmetic, nor in float64 (before 1e-161): Adam without eps sees no scale.",
         ),
         (
             "Is a finite step enough?",
-            "No: the parameter has to take it. Its type's spacing, not its eps, says how small a step may "
-            "be (figure of lost steps); a copy of the parameters in float32 is the cure (Micikevicius et "
-            "al. 2018).",
+            "No: the parameter's spacing, not eps, says how small a step it can take (figure of lost "
+            "steps); a copy of the parameters in float32 is the cure (Micikevicius et al. 2018).",
         ),
     ),
     source="Kingma and Ba 2015, algorithm 1; Micikevicius et al. 2018 (mixed precision).",

@@ -13,7 +13,7 @@ from core.lab.measurement import Cell, Measurement, MeasurementResult
 from core.lab.random import Keys
 from core.lab.study import FigureSpec, Plan, Results, Study, Table
 from core.lab.tables import number
-from core.lab.verdict import Finding, Outcome, Verdict, finding, verdict
+from core.lab.verdict import Finding, Outcome, Verdict, finding, tally, verdict
 from core.optim.rules import RULES
 
 DTYPES = {
@@ -126,7 +126,10 @@ def judge(results: Results) -> Verdict:
             decisive=False,
         )
     )
-    return verdict(findings, _sentence(found, findings))
+    zones = ((zone, [f for f in findings if f.regime.startswith(f"{zone}, ")]) for zone in ZONES)
+    counts = ", ".join(f"{zone} {tally(inside)}" for zone, inside in zones)
+    short = f"Adam's first step is lr for gradients of these sizes, in so many number types: {counts}."
+    return verdict(findings, _sentence(found, findings), short=short)
 
 
 def _listed(names: list[str]) -> str:

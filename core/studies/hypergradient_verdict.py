@@ -9,7 +9,7 @@ import numpy as np
 from core.lab import stats
 from core.lab.study import Results, Table
 from core.lab.tables import number, with_interval
-from core.lab.verdict import Finding, Outcome, Verdict, finding, verdict
+from core.lab.verdict import Finding, Outcome, Verdict, finding, tally, verdict
 from core.studies.hypergradient_settings import (
     EXACT,
     GRIDS,
@@ -148,7 +148,16 @@ def judge(results: Results) -> Verdict:
     beside = [_against(results, p, h, "default", judged[-1]) for p, h in cases(plan)]
     beside += [_best_known(results, p, h) for p, h in cases(plan)]
     beside += [_seen(results, p, h) for p, h in cases(plan)]
-    return verdict([*won, *tells, *agree, *carried, *beside], _sentence(results, agree, won, tells, carried))
+    sentence = _sentence(results, agree, won, tells, carried)
+    return verdict([*won, *tells, *agree, *carried, *beside], sentence, short=_short(agree, won))
+
+
+def _short(agree: list[Finding], won: list[Finding]) -> str:
+    by_random, by_grid = (tally([f for f in won if f.text.endswith(other)]) for other in ("random", "grid"))
+    return (
+        f"Derivatives through a training are off by {number(max(f.effect for f in agree), 1)}; at equal cost "
+        f"descent on them beats random search in {by_random} settings and a grid in {by_grid}."
+    )
 
 
 def _sentence(

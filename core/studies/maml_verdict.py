@@ -9,7 +9,7 @@ from core.lab.experiment import Array
 from core.lab.meta_sweep import MetaSweepResult
 from core.lab.study import Results
 from core.lab.tables import with_interval
-from core.lab.verdict import Finding, Outcome, Verdict, finding, verdict
+from core.lab.verdict import Finding, Outcome, Verdict, finding, tally, verdict
 from core.studies.maml_settings import SHOTS, STATEFUL, STEPS, control, regime, variant
 
 SHARE, COST = 0.1, 1.1
@@ -137,7 +137,16 @@ def judge(results: Results) -> Verdict:
             results, variant(name, "state cut"), variant(name), _MATTERS, name, decisive=True
         )
     findings = [*decisive, *_beside(results)]
-    return verdict(findings, _sentence(findings))
+    matters = [f for f in findings if f.text == _MATTERS]
+    return verdict(findings, _sentence(findings), short=_short(findings, matters), main=matters[0])
+
+
+def _short(findings: list[Finding], matters: list[Finding]) -> str:
+    flows = [f for f in findings if f.text == _FLOWS]
+    return (
+        f"Over a tenth of the meta-gradient flows through Adam's memory in {tally(flows)} cases; to cut "
+        f"that part makes the learned start a tenth worse in {tally(matters)}."
+    )
 
 
 def _where(findings: list[Finding], text: str, outcome: Outcome) -> str:

@@ -18,7 +18,7 @@ from core.lab.experiment import Array, Experiment
 from core.lab.measurement import Cell, Measurement
 from core.lab.random import Keys
 from core.lab.study import FigureSpec, Plan, Results, Study, Table
-from core.lab.verdict import Finding, Outcome, Verdict, finding, verdict
+from core.lab.verdict import Finding, Outcome, Verdict, finding, tally, verdict
 from core.optim.rules import RULES
 from core.problems.streams import follow
 from core.studies.memory_bounds import (
@@ -128,7 +128,12 @@ def judge(results: Results) -> Verdict:
     """No memory at beta2 = 0; a long one near 1; and steadier steps through it."""
     memoryless, long, steadier = _memoryless(results), _long(results), steadier_findings(results)
     bounds = bound_findings(results)
-    return verdict([*memoryless, *long, *steadier, *bounds], _sentence(memoryless, long, steadier, bounds))
+    short = (
+        f"Long memory makes the largest step smaller in {tally(steadier)} settings; with beta2 = {LONG:g} a "
+        f"tenfold past leaves the scaling {1 + long[-1].effect:.2g} times too large {LATER} steps later."
+    )
+    sentence = _sentence(memoryless, long, steadier, bounds)
+    return verdict([*memoryless, *long, *steadier, *bounds], sentence, short=short, main=long[-1])
 
 
 def _sentence(

@@ -12,7 +12,7 @@ from core.lab.experiment import Array, Experiment
 from core.lab.measurement import Measurement
 from core.lab.study import FigureSpec, Plan, Results, Study, Table
 from core.lab.tables import number, with_interval
-from core.lab.verdict import Finding, Outcome, Verdict, finding, verdict
+from core.lab.verdict import Finding, Outcome, Verdict, finding, tally, verdict
 from core.problems.rare_feature import COUPLED_RULES, relearn
 from core.problems.spikes import (
     ADAMS,
@@ -128,7 +128,13 @@ def judge(results: Results) -> Verdict:
     beside += [_in_silence(results, rule, decisive=False) for rule in SILENT_RULES if rule not in ADAMS]
     beside += coupled_findings(results, LONG)
     parts = (_among_ordinary(results, held), _silence_sentence(results, quiet), coupled_sentence(results))
-    return verdict([*held, *quiet, *beside], " ".join(parts))
+    worst = next(f for f in held if f.regime == f"steady, Adam, spike {JUDGED[-1]:g}")
+    short = (
+        f"Spikes halve a feature's speed for over {LONG} steps in {tally(held)} cases; the largest for "
+        f"{worst.effect:.0f} at beta2 = {ADAMS['Adam']:g}. They move a silent feature by "
+        f"{min(f.effect for f in quiet):.2g} to {max(f.effect for f in quiet):.2g} lr."
+    )
+    return verdict([*held, *quiet, *beside], " ".join(parts), short=short, main=worst)
 
 
 def _among_ordinary(results: Results, held: list[Finding]) -> str:

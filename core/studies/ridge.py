@@ -16,7 +16,7 @@ from core.lab.study import FigureSpec, Plan, Results, Study, Table
 from core.lab.sweep import Objective, Sweep
 from core.lab.tables import number, sweep_table, with_interval
 from core.lab.variant import Grid, Variant
-from core.lab.verdict import Finding, Outcome, Verdict, finding, verdict
+from core.lab.verdict import Finding, Outcome, Verdict, finding, tally, verdict
 from core.optim.schedules import Cosine
 from core.studies.ridge_floor import draw_floor, floor_experiment, floor_findings, floor_table
 from core.studies.ridge_settings import ADAMW_FOR_RIDGE, REGIMES
@@ -125,7 +125,12 @@ def judge(results: Results) -> Verdict:
         )
         beside.append(_nearer(results, regime))
     beside += floor_findings(results)
-    return verdict([*findings, *beside], _sentence(results, findings, beside))
+    efficient, reliable = findings[::2], findings[1::2]
+    short = (
+        f"Tuned Adam needs fewer steps to a rough answer than tuned gradient descent in {tally(efficient)} "
+        f"settings; at a constant rate it ends at the minimum in {tally(reliable)}."
+    )
+    return verdict([*findings, *beside], _sentence(results, findings, beside), short=short)
 
 
 def error_at_end(results: Results, regime: str, variant: str) -> Array:

@@ -17,7 +17,7 @@ from core.lab.sweep import Objective, Regime, Sweep, SweepResult
 from core.lab.tables import setting_text, sweep_table, with_interval
 from core.lab.train import Block, train
 from core.lab.variant import Grid, Variant
-from core.lab.verdict import Finding, Outcome, Verdict, finding, verdict
+from core.lab.verdict import Finding, Outcome, Verdict, finding, tally, verdict
 from core.problems.regression import PREPARATIONS, Regression
 
 TOLERANCE = 1e-2
@@ -152,7 +152,15 @@ def judge(results: Results) -> Verdict:
                     decisive=False,
                 )
             )
-    return verdict(findings, _sentence(findings))
+    adam, bare = (
+        [f for f in findings if f.text.startswith(f"{name} needs") and f.regime.partition(":")[0] in CLAIMED]
+        for name in ("Adam", NO_EPS)
+    )
+    short = (
+        f"Tuned or at a common rate, standardizing saves Adam steps in {tally(adam)} settings of bad "
+        f"features, and in {tally(bare)} without its small constant."
+    )
+    return verdict(findings, _sentence(findings), short=short)
 
 
 def _sentence(findings: list[Finding]) -> str:

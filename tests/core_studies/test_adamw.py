@@ -21,6 +21,7 @@ from core.lab.study import Results
 from core.problems.digits import CLASSES, POOL, VALIDATION, Digits
 from core.studies import adamw
 from core.studies.adamw_shrinking import DECAY, LR, NOISE, SHRINKING, expected, shrinking
+from tests.verdicts import reads_in_short
 
 
 def means(rule: str, noise: float, steps: int) -> tuple[np.ndarray, np.ndarray]:
@@ -132,6 +133,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
 
 def test_the_tiny_plan_is_judged_as_too_small(results: Results) -> None:
     verdict = adamw.judge(results)
+    assert reads_in_short(verdict)
     assert verdict.few_seeds
     assert len([f for f in verdict.findings if f.decisive]) == len(NOISE) + 1 + 2 * len(adamw.REGIMES)
     assert "4 of 4 noise levels" in verdict.sentence

@@ -37,6 +37,7 @@ from core.problems.online import (
 )
 from core.studies import amsgrad
 from core.studies.amsgrad_online_verdict import online_table, rate_of
+from tests.verdicts import reads_in_short
 
 
 @pytest.mark.parametrize("name", PROBLEMS)
@@ -186,6 +187,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
 
 def test_the_tiny_plan_is_judged_as_too_small(results: Results) -> None:
     verdict = amsgrad.judge(results)
+    assert reads_in_short(verdict)
     assert verdict.label is Label.INCONCLUSIVE
     assert verdict.few_seeds
     assert len([f for f in verdict.findings if f.decisive]) == 2 * (2 * len(PROBLEMS) + 2 * len(VALLEY))

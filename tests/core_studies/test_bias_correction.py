@@ -29,6 +29,7 @@ from core.studies.bias_correction_moments import (
     step_factor,
     vanishes,
 )
+from tests.verdicts import reads_in_short
 
 
 @pytest.mark.parametrize("stream", [*STREAMS.values(), Stream(0.5, 2.0, chance=0.1, run=7)])
@@ -130,6 +131,7 @@ def test_the_tiny_plan_is_judged_as_too_small_and_by_the_closed_form_where_nothi
     results: Results,
 ) -> None:
     verdict = bias_correction.judge(results)
+    assert reads_in_short(verdict)
     assert verdict.label is Label.INCONCLUSIVE
     assert verdict.few_seeds
     outcomes = {f.regime: f.outcome for f in verdict.findings}

@@ -24,6 +24,7 @@ from core.lab.study import Results
 from core.lab.verdict import Label
 from core.problems.quadratic import Canyon
 from core.studies import canyon
+from tests.verdicts import reads_in_short
 
 
 @given(st.floats(1, 1e6), st.floats(-180, 180), st.integers(0, 100))
@@ -95,6 +96,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
 
 def test_the_tiny_plan_is_judged_as_too_small(results: Results) -> None:
     verdict = canyon.judge(results)
+    assert reads_in_short(verdict)
     assert verdict.few_seeds
     assert verdict.label is Label.INCONCLUSIVE
     assert len([f for f in verdict.findings if f.decisive]) == 3 * 4

@@ -21,6 +21,7 @@ from core.lab.store import Store
 from core.lab.study import Results
 from core.problems.valleys import LANDSCAPES, PENALTY, TARGET, Valley
 from core.studies import curved_valley
+from tests.verdicts import reads_in_short
 
 
 @pytest.mark.parametrize("name", LANDSCAPES)
@@ -96,6 +97,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
 
 def test_the_tiny_plan_is_judged_as_too_small(results: Results) -> None:
     verdict = curved_valley.judge(results)
+    assert reads_in_short(verdict)
     assert verdict.few_seeds
     assert [f.regime for f in verdict.findings if f.decisive] == [r.name for r in curved_valley.REGIMES]
 

@@ -22,6 +22,7 @@ from core.optim.rules import RULES
 from core.problems.streams import follow
 from core.studies import epsilon, epsilon_lost
 from core.studies.epsilon import BEFORE, FADED, MOMENTS, SIZES, TYPES, in_zone, vanishing_square
+from tests.verdicts import reads_in_short
 
 
 def sizes(name: str, eps: float, steps: int = 20) -> dict[str, np.ndarray]:
@@ -127,6 +128,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
 
 def test_the_tiny_plan_is_too_small_and_right_where_nothing_is_random(results: Results) -> None:
     verdict = epsilon.judge(results)
+    assert reads_in_short(verdict)
     assert verdict.label is Label.INCONCLUSIVE
     assert verdict.few_seeds
     outcomes = {(f.regime, f.text): f.outcome for f in verdict.findings}

@@ -18,6 +18,7 @@ from core.lab.study import Results
 from core.lab.verdict import Label, Outcome
 from core.studies import first_step
 from core.studies.first_step import DTYPES, EPS, RULE_NAMES, decades
+from tests.verdicts import reads_in_short
 
 
 def measured(rule: str, dtype: str) -> tuple[np.ndarray, np.ndarray]:
@@ -85,6 +86,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
 
 def test_the_verdict_follows_from_the_closed_form(results: Results) -> None:
     verdict = first_step.judge(results)
+    assert reads_in_short(verdict)
     assert verdict.label is Label.CONDITIONAL
     # |g| / (|g| + eps) differs from 1 by 1% at 99 eps, about 1e-6: the border of the ordinary zone.
     by_regime = {f.regime: f.outcome for f in verdict.findings}

@@ -28,6 +28,7 @@ from core.studies.hypergradient_settings import (
     budgets,
     cases,
 )
+from tests.verdicts import reads_in_short
 
 SPEC: dict[str, Any] = {"seeds": 2, "fresh": 3, "reference": 2, "budgets": [6, 12], "horizon": 5}
 
@@ -114,6 +115,7 @@ def stored(slope_sign: float, ratio: float) -> Results:
 def test_the_verdict_follows_from_the_criterion(slope_sign: float, ratio: float, label: Label) -> None:
     results = stored(slope_sign, ratio)
     verdict = study.STUDY.judge(results)
+    assert reads_in_short(verdict)
     assert verdict.label is label
     count = 2 * len(cases(results.plan))
     assert f"than random in {count if ratio < 1 else 0} of {count} settings" in verdict.sentence

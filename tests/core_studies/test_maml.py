@@ -22,6 +22,7 @@ from core.lab.verdict import Label, Outcome
 from core.studies.maml_derivatives import EPSILONS, _central_difference, derivatives, exactness
 from core.studies.maml_settings import ADAPTATIONS, MEASURED, STATEFUL, STEPS, VARIANTS, regime, variant
 from core.studies.maml_verdict import COST, tuned
+from tests.verdicts import reads_in_short
 
 KEYS = Keys.of(range(3), study="test")
 SHORT: dict[str, Any] = {"rounds": 3, "steps": [1, 3]}
@@ -78,6 +79,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
 def test_the_tiny_plan_runs_draws_and_says_that_it_is_small(results: Results) -> None:
     study = find("maml").study
     verdict = study.judge(results)
+    assert reads_in_short(verdict)
     assert verdict.label is Label.INCONCLUSIVE
     assert verdict.few_seeds
     for figure in study.figures:

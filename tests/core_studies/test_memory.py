@@ -25,6 +25,7 @@ from core.studies import memory
 from core.studies.memory import LAGS, remembered
 from core.studies.memory_bounds import BOUNDED, EDGES, paper_bound, sharp_bound, step_sizes
 from core.studies.memory_settings import BETA1, BETA2, COORDINATES, PAIRS, STREAMS
+from tests.verdicts import reads_in_short
 
 USUAL = [(b1, b2) for b1, b2 in PAIRS if b1**2 < b2]
 
@@ -108,6 +109,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
 
 def test_the_tiny_plan_is_too_small_and_right_where_nothing_is_random(results: Results) -> None:
     verdict = memory.judge(results)
+    assert reads_in_short(verdict)
     assert verdict.label is Label.INCONCLUSIVE
     assert verdict.few_seeds
     outcomes = {(f.regime, f.text): f.outcome for f in verdict.findings}

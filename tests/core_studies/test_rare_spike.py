@@ -48,6 +48,7 @@ from core.problems.spikes import (
 from core.problems.streams import follow
 from core.studies import rare_spike
 from core.studies.rare_spike import JUDGED
+from tests.verdicts import reads_in_short
 
 
 @given(st.floats(1.0, 1e6), st.floats(0.01, 0.9999), st.floats(0.05, 0.95))
@@ -188,6 +189,7 @@ def test_a_row_of_the_regression_does_not_depend_on_its_batch() -> None:
 
 def test_the_tiny_plan_is_too_small_and_follows_the_closed_form(results: Results) -> None:
     verdict = rare_spike.judge(results)
+    assert reads_in_short(verdict)
     assert verdict.label is Label.INCONCLUSIVE
     assert verdict.few_seeds
     outcomes = {f.regime: f.outcome for f in verdict.findings if f.decisive}

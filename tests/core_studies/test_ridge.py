@@ -23,6 +23,7 @@ from core.problems.regression import PREPARATIONS, Regression
 from core.studies import ridge
 from core.studies.ridge_floor import predicted_floor
 from core.studies.ridge_settings import ADAMW_FOR_RIDGE, BATCH, REGIMES, RIDGE
+from tests.verdicts import reads_in_short
 
 KINDS: tuple[dict[str, object], ...] = (
     {},
@@ -162,6 +163,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
 
 def test_the_tiny_plan_is_judged_as_too_small(results: Results) -> None:
     verdict = ridge.judge(results)
+    assert reads_in_short(verdict)
     assert verdict.few_seeds
     assert len([f for f in verdict.findings if f.decisive]) == 2 * len(REGIMES)
     assert "power" in verdict.sentence

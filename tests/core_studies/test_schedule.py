@@ -20,6 +20,7 @@ from core.problems.digits import Digits
 from core.problems.regression import Regression
 from core.studies import schedule
 from core.studies.schedule import BOWL, CONSTANT, COSINE, HORIZONS, PROBLEMS, WARM, variants
+from tests.verdicts import reads_in_short
 
 
 def factors(name: str, steps: int) -> np.ndarray:
@@ -82,6 +83,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
 
 def test_the_tiny_plan_is_judged_as_too_small(results: Results) -> None:
     verdict = schedule.judge(results)
+    assert reads_in_short(verdict)
     assert verdict.few_seeds
     decisive = [f.regime for f in verdict.findings if f.decisive]
     assert decisive == [f"{n}, {h}" for n in (schedule.NOISY, schedule.NETWORK) for h in HORIZONS]

@@ -23,6 +23,7 @@ from core.optim.rules import RULES
 from core.problems.regression import Regression
 from core.studies import standardize
 from core.studies.standardize import NO_EPS, REGIMES
+from tests.verdicts import reads_in_short
 
 ADAM = RULES["adam"]
 
@@ -90,6 +91,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
 
 def test_the_tiny_plan_is_judged_as_too_small(results: Results) -> None:
     verdict = standardize.judge(results)
+    assert reads_in_short(verdict)
     assert verdict.few_seeds
     decisive = [f for f in verdict.findings if f.decisive]
     assert len(decisive) == 2 * len(standardize.CLAIMED)

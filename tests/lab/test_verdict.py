@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.lab.verdict import Finding, Label, Outcome, finding, verdict
+from core.lab.verdict import Finding, Label, Outcome, finding, tally, verdict
 
 numbers = st.floats(allow_nan=False)
 
@@ -62,6 +62,8 @@ def test_every_combination_of_outcomes(outcomes: tuple[Outcome, ...]) -> None:
     assert result.sentence == "So it is."
     assert (len(result.holds_in), len(result.fails_in)) == (held, failed)
     assert result.findings[-1] is beside
+    assert tally(result.findings[:-1]) == f"{held} of {len(outcomes)}"
+    assert tally(result.findings[:-1], Outcome.FAILS) == f"{failed} of {len(outcomes)}"
 
 
 @pytest.mark.parametrize("outcome", Outcome)

@@ -9,7 +9,7 @@ import numpy as np
 from core.lab import stats
 from core.lab.study import Results, Table
 from core.lab.tables import sweep_table, with_interval
-from core.lab.verdict import Finding, Outcome, Verdict, finding, verdict
+from core.lab.verdict import Finding, Outcome, Verdict, finding, tally, verdict
 from rl.outcomes import outcome_table
 from rl.shares import change_of_share, share_of_gain
 from rl.studies.baseline_settings import (
@@ -132,7 +132,19 @@ def judge(results: Results) -> Verdict:
     leads = [_lead(results, cell, scale) for cell in CELLS for scale in SCALES]
     decisive = [f for f in found if f.decisive]
     beside = [f for f in found if not f.decisive]
-    return verdict([*decisive, *leads, *beside], _sentence(results, decisive))
+    sentence, short = _sentence(results, decisive), _short(results, decisive)
+    return verdict([*decisive, *leads, *beside], sentence, short=short)
+
+
+def _short(results: Results, found: list[Finding]) -> str:
+    less, more = (
+        float(np.mean([gap(results, ("baselines", name), "return").mean() for name in names]))
+        for names in (ALL, (WITHOUT,))
+    )
+    return (
+        f"Less noise shrinks Adam's lead over tuned descent in {tally(found)} comparisons and lets it grow "
+        f"in {tally(found, Outcome.FAILS)}: in return, {more:+.0f} without a baseline, {less:+.0f} with one."
+    )
 
 
 def _share(results: Results, cell: Cell) -> float:

@@ -145,7 +145,16 @@ def judge(results: Results) -> Verdict:
     rivals = {task: rival_of(results, task, DESCENTS) for task in TASKS}
     decisive = [f for task in TASKS for f in _decisive(results, task, rivals[task])]
     beside = [f for task in TASKS for f in _beside(results, task, rivals[task])]
-    return verdict([*decisive, *beside], _sentence(results, decisive))
+    return verdict([*decisive, *beside], _sentence(results, decisive), short=_short(decisive))
+
+
+def _short(found: list[Finding]) -> str:
+    words = {Outcome.HOLDS: "ahead", Outcome.FAILS: "behind", Outcome.UNCLEAR: "not told apart"}
+    parts = ", ".join(
+        f"{words[f.outcome]} on {task.id} ({f.effect:+.3g})"
+        for task, f in zip(TASKS, found[::2], strict=True)
+    )
+    return f"In mean return, against the better tuned descent, Adam is {parts}."
 
 
 def _sentence(results: Results, found: list[Finding]) -> str:

@@ -8,7 +8,7 @@ from core.lab import stats
 from core.lab.experiment import Array, Payload
 from core.lab.study import Results, Table
 from core.lab.tables import with_interval
-from core.lab.verdict import Finding, Outcome, Verdict, finding, verdict
+from core.lab.verdict import Finding, Outcome, Verdict, finding, tally, verdict
 from rl.frozen import BETA2, BETAS2, STAGES
 from rl.problems import cartpole
 from rl.studies.settings import BASELINES, EPISODES
@@ -115,7 +115,16 @@ def judge(results: Results) -> Verdict:
             )
         )
     beside += _dial_findings(results) + _following_findings(results)
-    return verdict([*findings, *beside], _sentence(findings, results))
+    sentence = _sentence(findings, results)
+    return verdict([*findings, *beside], sentence, short=_short(findings), main=findings[0])
+
+
+def _short(findings: list[Finding]) -> str:
+    ranks, shares = ([f for f in findings if f.unit == unit] for unit in ("rank correlation", "share"))
+    return (
+        f"At a frozen policy v̂ orders coordinates by noise in {tally(ranks)} regimes; noise is over "
+        f"{LEAST_SHARE:.0%} of it in {tally(shares)} ({_span([f.effect for f in shares])})."
+    )
 
 
 def _by_memory(results: Results) -> str:

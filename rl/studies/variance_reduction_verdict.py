@@ -35,6 +35,7 @@ SCALES = {
     "logit": "logit of return / 500",
     "speed": "log2 of the updates to a return of 100",
 }
+_ALONE = ("Momentum", SCALING)
 MAIN_PART = 0.5
 """What has half of Adam's gain is a main part of its cause."""
 
@@ -201,7 +202,22 @@ def judge(results: Results) -> Verdict:
     found = [f for where in frozen for f in (*where.decisive(results), *where.beside(results))]
     found += [f for regime in BASELINES.values() for f in _learning_findings(results, regime)]
     decisive = [f for f in found if f.decisive]
-    return verdict([*decisive, *(f for f in found if not f.decisive)], _sentence(results))
+    beside = [f for f in found if not f.decisive]
+    return verdict([*decisive, *beside], _sentence(results), short=_short(results))
+
+
+def _short(results: Results) -> str:
+    cut, gain = (
+        [_span(values) for values in shares]
+        for shares in (
+            [[noise_shared(results, s, b, rule)[0] for _, s, b in stages()] for rule in _ALONE],
+            [[gain_shared(results, regime, rule)[0] for regime in BASELINES.values()] for rule in _ALONE],
+        )
+    )
+    return (
+        f"Of Adam's noise cut, averaging alone makes {cut[0]} and scaling alone {cut[1]}; of its gain in "
+        f"return, averaging has {gain[0]} and scaling {gain[1]}."
+    )
 
 
 def _sentence(results: Results) -> str:

@@ -34,6 +34,7 @@ from rl.studies.learning_settings import TASKS, first_learned
 from rl.studies.learning_verdict import failed, good_rates, unbounded
 from rl.studies.variance_reduction_settings import BASE, FULL
 from rl.studies.variance_reduction_verdict import gain_shared, noise_shared
+from tests.verdicts import reads_in_short
 
 STUDIES = ("baseline", "learning-curves", "variance-is-seen", "variance-reduction")
 
@@ -55,6 +56,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Results]:
 def test_the_tiny_plan_is_judged_and_drawn_and_says_that_seeds_are_few(name, tiny):
     study, results = find(name).study, tiny[name]
     verdict = study.judge(results)
+    assert reads_in_short(verdict)
     assert verdict.label is Label.INCONCLUSIVE
     assert verdict.few_seeds
     assert all(len(row) == len(table.columns) for table in study.tables(results) for row in table.rows)

@@ -9,7 +9,7 @@ from core.lab.experiment import Array
 from core.lab.study import Results, Table
 from core.lab.sweep import SweepResult
 from core.lab.tables import number, sweep_table, with_interval
-from core.lab.verdict import Finding, Outcome, Verdict, finding, verdict
+from core.lab.verdict import Finding, Outcome, Verdict, finding, tally, verdict
 from games.studies.damping_parts import (
     LEAST_EFFECT,
     MOMENTUM,
@@ -57,22 +57,29 @@ def judge(results: Results) -> Verdict:
     damps = [_damps(sweep, r) for r in sweep.regimes]
     better = [_better(sweep, r) for r in sweep.regimes]
     parts = {part: judged(sweep, part) for part in PARTS}
-    return verdict([*damps, *better, *parts.values()], _sentence(sweep, damps, better, parts))
+    sentence, short = _sentence(sweep, damps, better, parts), _short(damps, better, parts[MOMENTUM])
+    return verdict([*damps, *better, *parts.values()], sentence, short=short, main=better[0])
+
+
+_HELPS = {Outcome.HOLDS: "works against it", Outcome.FAILS: "helps", Outcome.UNCLEAR: "is open"}
+
+
+def _short(damps: list[Finding], better: list[Finding], momentum: Finding) -> str:
+    return (
+        f"Tuned Adam damps the oscillation in {tally(damps)} regimes and ends nearer than tuned GDA in "
+        f"{tally(better)}; its momentum {_HELPS[momentum.outcome]}."
+    )
 
 
 def _sentence(
     sweep: SweepResult, damps: list[Finding], better: list[Finding], parts: dict[Part, Finding]
 ) -> str:
-    def count(found: list[Finding]) -> str:
-        return f"{sum(f.outcome is Outcome.HOLDS for f in found)} of {len(found)}"
-
     def measured(part: Part) -> str:
         return f"{parts[part].effect:.2g} times the distance, {counted(sweep, part)}"
 
-    helps = {Outcome.HOLDS: "works against it", Outcome.FAILS: "helps", Outcome.UNCLEAR: "is open"}
     return (
-        f"Tuned Adam damps in {count(damps)} regimes and better than tuned GDA in {count(better)}; momentum "
-        f"{helps[parts[MOMENTUM].outcome]} (Adam without it ends at {measured(MOMENTUM)}); a second moment "
+        f"Tuned Adam damps in {tally(damps)} regimes and better than tuned GDA in {tally(better)}; momentum "
+        f"{_HELPS[parts[MOMENTUM].outcome]} (Adam without it ends at {measured(MOMENTUM)}); a second moment "
         f"for each player instead of one for both {_scaling(parts)} (without momentum: {measured(SCALING)}; "
         f"with it: {measured(SCALING_WITH_MOMENTUM)}{_still(sweep)})."
     )

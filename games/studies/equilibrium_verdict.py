@@ -7,7 +7,7 @@ import numpy as np
 from core.lab import stats
 from core.lab.study import Results, Table
 from core.lab.tables import number, with_interval
-from core.lab.verdict import Finding, Outcome, Verdict, finding, verdict
+from core.lab.verdict import Finding, Verdict, finding, tally, verdict
 from games.studies.equilibrium_settings import ITERATES, METHODS, REGIMES, tuned
 
 LEAST_EFFECT = 0.9
@@ -81,19 +81,27 @@ def judge(results: Results) -> Verdict:
         for m in ("GDA", "Adam")
     ]
     parts = [_over_games(results, (a, it), (b, it), text) for it, a, b, text in PARTS]
-    return verdict([*decisive, *averaging, *parts], _sentence(decisive, averaging, parts))
+    sentence = _sentence(decisive, averaging, parts)
+    return verdict([*decisive, *averaging, *parts], sentence, short=_short(decisive))
+
+
+def _of(decisive: list[Finding], iterate: str) -> str:
+    """In how many games Adam's iterate is the less exploitable one."""
+    return tally([f for f in decisive if f.regime.endswith(f"{iterate} iterate")])
+
+
+def _short(decisive: list[Finding]) -> str:
+    return (
+        f"Tuned Adam is less exploitable than tuned GDA in {_of(decisive, 'last')} games by its last iterate "
+        f"and in {_of(decisive, 'average')} by its average."
+    )
 
 
 def _sentence(decisive: list[Finding], averaging: list[Finding], parts: list[Finding]) -> str:
-    def count(iterate: str) -> str:
-        chosen = [f for f in decisive if f.regime.endswith(f"{iterate} iterate")]
-        return f"{sum(f.outcome is Outcome.HOLDS for f in chosen)} of {len(chosen)}"
-
     descent, adam = averaging
     optimistic = next(f for f in parts if f.text.startswith("Optimistic"))
     return (
-        f"Tuned Adam is less exploitable than tuned GDA in {count('last')} games by its last iterate and in "
-        f"{count('average')} by its average; averaging leaves {descent.effect:.2g} (GDA) and "
+        f"{_short(decisive).removesuffix('.')}; averaging leaves {descent.effect:.2g} (GDA) and "
         f"{adam.effect:.2g} (Adam) of the exploitability, and optimistic GDA's last iterate has "
         f"{optimistic.effect:.2g} of Adam's."
     )

@@ -7,7 +7,7 @@ import numpy as np
 from core.lab import stats
 from core.lab.experiment import Array
 from core.lab.study import Results
-from core.lab.verdict import Finding, Outcome, Verdict, finding, verdict
+from core.lab.verdict import Finding, Outcome, Verdict, finding, tally, verdict
 from games.studies.gan_compared import Compared, budgets, churn
 from games.studies.gan_settings import ADAMS, BUDGETS, CONTINUED, CURES, LINEAR, METHODS
 
@@ -126,7 +126,14 @@ def judge(results: Results) -> Verdict:
     if len(budgets(results)) == len(BUDGETS):
         long = Compared.of(results, "long")
         beside += [_longer(long, short, r, m, "tuned again") for r in long.regimes for m in ("GDA", *ADAMS)]
-    return verdict([*decisive, *beside], _sentence(results, decisive, beside))
+    sentence = _sentence(results, decisive, beside)
+    return verdict([*decisive, *beside], sentence, short=_short(results, decisive))
+
+
+def _short(results: Results, decisive: list[Finding]) -> str:
+    of = Compared.of(results, budgets(results)[-1])
+    modes = ", ".join(f"{name} {of.final(of.regimes[0], name).mean():.1f}" for name in ("GDA", *ADAMS))
+    return f"Of 8 modes, at the end: {modes}; over half a mode more than GDA in {tally(decisive)} settings."
 
 
 def _fate(longer: Finding) -> str:

@@ -11,7 +11,7 @@ from core.lab.experiment import Array
 from core.lab.measurement import MeasurementResult
 from core.lab.study import Results, Table
 from core.lab.tables import number, with_interval
-from core.lab.verdict import Finding, Outcome, Verdict, finding, verdict
+from core.lab.verdict import Finding, Outcome, Verdict, finding, tally, verdict
 from games.studies.limit_cycle_settings import (
     LAGGING,
     PARTS,
@@ -183,7 +183,16 @@ def judge(results: Results) -> Verdict:
         _noisy(noisy),
         *_parts(results),
     ]
-    return verdict([*decisive, *beside], _sentence(decisive, beside))
+    return verdict([*decisive, *beside], _sentence(decisive, beside), short=_short(decisive))
+
+
+def _short(decisive: list[Finding]) -> str:
+    radii = [f for f in decisive if f.unit == "of the radius"]
+    collapses = [f for f in decisive if f not in radii]
+    return (
+        f"Adam ends on a cycle of the derived radius in {tally(radii)} checks (largest deviation "
+        f"{max(f.effect for f in radii):.2g}); it collapses where the law says so in {tally(collapses)}."
+    )
 
 
 def _sentence(decisive: list[Finding], beside: list[Finding]) -> str:

@@ -10,7 +10,7 @@ from core.lab import stats
 from core.lab.experiment import Array
 from core.lab.study import Results, Table
 from core.lab.tables import number, with_interval
-from core.lab.verdict import Finding, Outcome, Verdict, finding, verdict
+from core.lab.verdict import Finding, Verdict, finding, tally, verdict
 from games.orbit import descent_growth
 
 EXACT = 1e-12
@@ -83,19 +83,31 @@ def judge(results: Results) -> Verdict:
         *_exact(results, "alternating", "Alternating GDA conserves x^2 + y^2 - lr x y"),
     ]
     turns, theory = _turns(results), _theory(results)
-    return verdict([*decisive, *turns, *theory], _sentence(decisive, turns, theory))
+    sentence = _sentence(decisive, turns, theory)
+    return verdict([*decisive, *turns, *theory], sentence, short=_short(decisive, turns))
+
+
+def _a_turn(turns: list[Finding]) -> str:
+    spiral = next(f for f in turns if f.text.startswith("GDA comes"))
+    return f"{100.0 * (spiral.effect - 1.0):.0f}%"
+
+
+def _short(decisive: list[Finding], turns: list[Finding]) -> str:
+    leaves, stays = (
+        tally([f for f in decisive if f.regime.startswith(play)]) for play in ("simultaneous", "alternating")
+    )
+    return (
+        f"Simultaneous GDA spirals out by sqrt(1 + lr^2) a step at {leaves} rates ({_a_turn(turns)} a turn "
+        f"at lr 0.1); alternating GDA keeps its ellipse at {stays}."
+    )
 
 
 def _sentence(decisive: list[Finding], turns: list[Finding], theory: list[Finding]) -> str:
-    def count(found: list[Finding]) -> str:
-        return f"{sum(f.outcome is Outcome.HOLDS for f in found)} of {len(found)}"
-
-    spiral = next(f for f in turns if f.text.startswith("GDA comes"))
     return (
         f"Simultaneous GDA never circles xy: it spirals out by exactly sqrt(1 + lr^2) a step (at lr 0.1 by "
-        f"{100.0 * (spiral.effect - 1.0):.0f}% a turn) and the smallest rate only makes it slow; alternating "
-        f"GDA circles, on an ellipse that it does not leave (closed forms to {EXACT:g} in {count(decisive)}; "
-        f"linear theory to {AGREES:g} in {count(theory)} methods)."
+        f"{_a_turn(turns)} a turn) and the smallest rate only makes it slow; alternating "
+        f"GDA circles, on an ellipse that it does not leave (closed forms to {EXACT:g} in {tally(decisive)}; "
+        f"linear theory to {AGREES:g} in {tally(theory)} methods)."
     )
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from core.lab import stats
 from core.lab.study import Results, Table
 from core.lab.tables import number, tuned_text, with_interval
-from core.lab.verdict import Finding, Outcome, Verdict, finding, verdict
+from core.lab.verdict import Finding, Outcome, Verdict, finding, tally, verdict
 from finance.parametrisation import NAMES
 from finance.studies.implicit_risk_settings import (
     ADAM,
@@ -166,7 +166,15 @@ def judge(results: Results) -> Verdict:
     law = [_law(results, *which) for which in shifted]
     volatility = [_law_volatility(results, p, g) for p in LONG_ONLY for g in (LOW, MIDDLE, HIGH)]
     beside = [*path, *spread, *controls, *law, *volatility]
-    return verdict([*decisive, *beside], _sentence(decisive, law, volatility))
+    return verdict([*decisive, *beside], _sentence(decisive, law, volatility), short=_short(decisive))
+
+
+def _short(decisive: list[Finding]) -> str:
+    effects = [f.effect for f in decisive]
+    return (
+        f"Adam's portfolio is less volatile than with one shared v in {tally(decisive)} settings, surely not "
+        f"in {tally(decisive, Outcome.FAILS)} (times {min(effects):.2f} to {max(effects):.2f})."
+    )
 
 
 def _sentence(decisive: list[Finding], law: list[Finding], volatility: list[Finding]) -> str:
@@ -178,19 +186,15 @@ def _sentence(decisive: list[Finding], law: list[Finding], volatility: list[Find
         )
         return f"{NAMES[parametrisation]} {low.effect:.2f} and {high.effect:.2f}"
 
-    def count(group: list[Finding]) -> str:
-        return f"{sum(f.outcome is Outcome.HOLDS for f in group)} of {len(group)}"
-
-    more = sum(f.outcome is Outcome.HOLDS for f in decisive)
     near, half = ([f for f in law if f.threshold == threshold] for threshold in (1.0, NEARER))
     return (
-        f"Dividing by sqrt(v̂) makes the portfolio less volatile in {more} of {len(decisive)} settings. "
+        f"Dividing by sqrt(v̂) makes the portfolio less volatile in {tally(decisive)} settings. "
         f"Volatility against one shared v, at risk aversion {LOW:g} and {HIGH:g}: "
         f"{'; '.join(map(part, LONG_ONLY))}. The derived point of rest g = λ sqrt(v) (timid where the "
         "investor would take more risk than the budget lets him, bold where he is made to take more than "
         f"he likes): at risk aversion {LOW:g} long runs end nearer to it than to the optimum in "
-        f"{count(near)} checks, at {HIGH:g} at less than {NEARER:g} of that distance in {count(half)}, and "
-        f"their volatility is within 10% of the derived one in {count(volatility)}."
+        f"{tally(near)} checks, at {HIGH:g} at less than {NEARER:g} of that distance in {tally(half)}, and "
+        f"their volatility is within 10% of the derived one in {tally(volatility)}."
     )
 
 

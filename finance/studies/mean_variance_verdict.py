@@ -5,7 +5,7 @@ from __future__ import annotations
 from core.lab import stats
 from core.lab.study import Results, Table
 from core.lab.tables import tuned_text, with_interval
-from core.lab.verdict import Finding, Outcome, Verdict, finding, verdict
+from core.lab.verdict import Finding, Verdict, finding, tally, verdict
 from finance.markets import SPANS
 from finance.parametrisation import NAMES
 from finance.studies.mean_variance_settings import (
@@ -77,20 +77,27 @@ def judge(results: Results) -> Verdict:
     decisive = [_gets_there(results, r.name, "Adam") for r in REGIMES]
     beside = pairs(results)
     against = [_against(results, p, "Gradient descent") for p in (*LONG_ONLY, "free")]
-    return verdict([*decisive, *beside, *against], _sentence(decisive, beside))
+    sentence = _sentence(decisive, beside)
+    return verdict([*decisive, *beside, *against], sentence, short=_short(decisive))
+
+
+def _of(decisive: list[Finding], parametrisation: str) -> str:
+    found = tally([f for f in decisive if f.regime.startswith(parametrisation)])
+    return f"{NAMES[parametrisation]} {found}"
+
+
+def _short(decisive: list[Finding]) -> str:
+    return f"Adam gets there with {', '.join(_of(decisive, p) for p in (*LONG_ONLY, 'free'))}."
 
 
 def _sentence(decisive: list[Finding], beside: list[Finding]) -> str:
     """What a reader should remember, put together from the outcomes."""
 
     def part(parametrisation: str) -> str:
-        found = [f for f in decisive if f.regime.startswith(parametrisation)]
         mean = {f.regime: f.effect for f in beside}
         adam, descent = (mean[f"{rule}, {parametrisation}"] for rule in ("Adam", "Gradient descent"))
-        return (
-            f"{NAMES[parametrisation]} {sum(f.outcome is Outcome.HOLDS for f in found)} of {len(found)} "
-            f"(mean gap beyond it {adam:.2f}, gradient descent {descent:.2f})"
-        )
+        means = f"mean gap beyond it {adam:.2f}, gradient descent {descent:.2f}"
+        return f"{_of(decisive, parametrisation)} ({means})"
 
     return (
         "Whether Adam finds the efficient portfolio depends on what keeps weights positive with sum one. "

@@ -9,7 +9,7 @@ import numpy as np
 from core.lab import stats
 from core.lab.study import Results, Table
 from core.lab.tables import number, with_interval
-from core.lab.verdict import Finding, Outcome, Verdict, finding, verdict
+from core.lab.verdict import Finding, Outcome, Verdict, finding, tally, verdict
 from finance.markets import FUNDS
 from finance.performance import performance
 from finance.studies.out_of_sample_settings import (
@@ -61,7 +61,17 @@ def judge(results: Results) -> Verdict:
         for name, family in families.items()
     }
     beside = [*found["rivals"], *found["standard"], *found["volatility"]]
-    return verdict([*found["Adam"], *beside], _sentence(families, found))
+    sentence, short = _sentence(families, found), _short(found["Adam"], found["standard"])
+    return verdict([*found["Adam"], *beside], sentence, short=short)
+
+
+def _short(adam: list[Finding], standard: list[Finding]) -> str:
+    effects = [f.effect for f in adam]
+    return (
+        f"After costs Adam's portfolios beat 1/N's Sharpe ratio in {tally(adam)} cases and lose in "
+        f"{tally(adam, Outcome.FAILS)} ({min(effects):+.2f} to {max(effects):+.2f}); standard allocations "
+        f"beat it in {tally(standard)}."
+    )
 
 
 def _sentence(families: dict[str, list[Comparison]], found: dict[str, list[Finding]]) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from core.lab import stats
 from core.lab.experiment import Array
 from core.lab.study import Results
-from core.lab.verdict import Finding, Outcome, Verdict, finding, verdict
+from core.lab.verdict import Finding, Outcome, Verdict, finding, tally, verdict
 from finance.correlates import permutation_band, rank_agreement
 from finance.markets import FUNDS, SPANS, embedded_returns
 from finance.parametrisation import NAMES
@@ -173,20 +173,28 @@ def _further(results: Results) -> list[Finding]:
 def judge(results: Results) -> Verdict:
     """The criterion, regime by regime."""
     decisive, beside = _findings(results), _beside(results)
-    return verdict([*decisive, *beside], _sentence(decisive, beside))
+    return verdict([*decisive, *beside], _sentence(decisive, beside), short=_short(decisive))
+
+
+def _by_kind(decisive: list[Finding]) -> tuple[str, str]:
+    """In how many settings it ranks them: by parametrisation where days are drawn; where all are taken."""
+    drawn, still = ([f for f in decisive if ("all days" in f.regime) is whole] for whole in (False, True))
+    each = (f"{NAMES[p]} {tally([f for f in drawn if f.regime.startswith(p)])}" for p in PARAMETRISATIONS)
+    return ", ".join(each), tally(still)
+
+
+def _short(decisive: list[Finding]) -> str:
+    by_kind, still = _by_kind(decisive)
+    return (
+        f"sqrt(v̂) ranks companies by volatility in {tally(decisive)} settings: {by_kind}; without noise "
+        f"in the gradient {still}."
+    )
 
 
 def _sentence(decisive: list[Finding], beside: list[Finding]) -> str:
     """What a reader should remember, put together from the outcomes."""
 
-    def count(group: list[Finding]) -> str:
-        return f"{sum(f.outcome is Outcome.HOLDS for f in group)} of {len(group)}"
-
-    drawn = [f for f in decisive if "all days" not in f.regime]
-    by_kind = ", ".join(
-        f"{NAMES[p]} {count([f for f in drawn if f.regime.startswith(p)])}" for p in PARAMETRISATIONS
-    )
-    still = [f for f in decisive if "all days" in f.regime]
+    by_kind, still = _by_kind(decisive)
 
     def beside_holds(text: str) -> list[str]:
         held = [f for f in beside if text in f.text and f.outcome is Outcome.HOLDS]
@@ -194,8 +202,8 @@ def _sentence(decisive: list[Finding], beside: list[Finding]) -> str:
 
     sentence = (
         "At the end of tuned Adam runs sqrt(v̂) ranks the 20 companies by volatility (rho above "
-        f"{THRESHOLD:g}) in {count(decisive)} settings: where days are drawn {by_kind}, where all days are "
-        f"taken, so that the gradient has no noise, {count(still)}"
+        f"{THRESHOLD:g}) in {tally(decisive)} settings: where days are drawn {by_kind}, where all days are "
+        f"taken, so that the gradient has no noise, {still}"
     )
     noise, weight = beside_holds("gradient's own"), beside_holds("with the weight")
     if noise:

@@ -28,6 +28,7 @@ from finance.studies import out_of_sample_settings as walk_settings
 from finance.studies.implicit_risk_management import STUDY as CAUTION
 from finance.studies.mean_variance import STUDY as GAP
 from finance.studies.out_of_sample import STUDY as WALK
+from tests.verdicts import reads_in_short
 
 STUDIES = {study.id: study for study in (GAP, CAUTION, WALK)}
 
@@ -49,6 +50,7 @@ def tiny() -> Mapping[str, Results]:
 def test_the_tiny_plan_is_judged_drawn_and_tabled(study: Study, tiny: Mapping[str, Results]) -> None:
     results = tiny[study.id]
     verdict = study.judge(results)
+    assert reads_in_short(verdict)
     assert verdict.findings
     for f in verdict.findings:  # what is not known says so
         assert f.low <= f.effect <= f.high or (np.isnan(f.effect) and f.outcome is Outcome.UNCLEAR)

@@ -27,6 +27,7 @@ from finance.objective import MeanVariance
 from finance.studies.second_moment_is_risk import STUDY
 from finance.studies.second_moment_settings import PARAMETRISATIONS, REGIMES, THRESHOLD, cells
 from finance.traces import BETA2, log_steps, trace_second_moment
+from tests.verdicts import reads_in_short
 
 DEVIATIONS = np.array([0.01, 0.02, 0.03, 0.05])
 KEYS = Keys.of(range(4), study="test")
@@ -149,6 +150,7 @@ def tiny() -> Results:
 
 def test_the_tiny_plan_is_judged_drawn_and_tabled(tiny: Results) -> None:
     verdict = STUDY.judge(tiny)
+    assert reads_in_short(verdict)
     assert [f.regime for f in verdict.findings if f.decisive] == [r.name for r in REGIMES]
     assert verdict.few_seeds
     assert verdict.label is Label.INCONCLUSIVE

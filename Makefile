@@ -35,7 +35,7 @@ bench: $(VENV)/.ready-bench  ## measure speed against other libraries; `vhat rep
 	$(BIN)/python scripts/bench/optim_step.py --turns 9 --out $(OUT)
 	$(BIN)/python scripts/bench/sweep.py --turns 5 --seconds 0.3 --out $(OUT)
 	$(BIN)/python scripts/bench/hypergradient.py --turns 3 --seconds 0.3 --out $(OUT)
-	$(BIN)/python scripts/bench/rl_throughput.py --turns 3 --updates 20 --replicas 1 20 200 --out $(OUT)
+	$(BIN)/python scripts/bench/rl_throughput.py --turns 3 --updates 20 --out $(OUT)
 	$(BIN)/python scripts/bench/gan_throughput.py --turns 3 --seconds 0.3 --out $(OUT)
 	$(BIN)/python scripts/bench/frontier.py --turns 5 --out $(OUT)
 

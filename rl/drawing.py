@@ -15,7 +15,7 @@ SIZE = (360, 240)
 _FINE = 3
 """Drawn so much larger, then shrunk: smooth edges."""
 
-_INK, _BODY, _LIMB, _GROUND, _GOAL = "#222222", "#31688e", "#c8553d", "#9a9a9a", "#3a9d5d"
+INK, _BODY, LIMB, GROUND, _GOAL = "#222222", "#31688e", "#c8553d", "#9a9a9a", "#3a9d5d"
 
 Point = tuple[float, float]
 
@@ -58,16 +58,32 @@ class Canvas:
         return self._image.resize(SIZE, Image.Resampling.LANCZOS)
 
 
-def _cartpole(seen: Floats) -> Image.Image:
-    """Position, velocity, angle from upright, angular velocity."""
+TRACK: Sequence[tuple[Point, Point]] = (
+    ((-2.8, 0.0), (2.8, 0.0)),
+    *(((edge, -0.15), (edge, 0.15)) for edge in (-2.4, 2.4)),
+)
+"""CartPole's ground, and where it ends."""
+CART = 0.6, 0.34
+"""Width and height; the middle is on the ground."""
+
+
+def pole(seen: Floats) -> tuple[Point, Point]:
+    """Foot and tip of CartPole's pole, from place, speed, angle from upright and its speed; the foot is above
+    the middle of the cart.
+    """
     place, _, angle, _ = (float(x) for x in seen)
+    foot = CART[1] / 2
+    return (place, foot), (place + float(np.sin(angle)), foot + float(np.cos(angle)))
+
+
+def _cartpole(seen: Floats) -> Image.Image:
+    foot, tip = pole(seen)
     canvas = Canvas((0.0, 0.55), 5.6)
-    canvas.line([(-2.8, 0.0), (2.8, 0.0)], _GROUND, 1.5)
-    for edge in (-2.4, 2.4):
-        canvas.line([(edge, -0.15), (edge, 0.15)], _GROUND, 1.5)
-    canvas.box((place, 0.0), 0.6, 0.34, _INK)
-    canvas.line([(place, 0.17), (place + np.sin(angle), 0.17 + np.cos(angle))], _LIMB, 8)
-    canvas.dot((place, 0.17), _BODY, 4)
+    for line in TRACK:
+        canvas.line(line, GROUND, 1.5)
+    canvas.box((foot[0], 0.0), *CART, INK)
+    canvas.line([foot, tip], LIMB, 8)
+    canvas.dot(foot, _BODY, 4)
     return canvas.picture()
 
 
@@ -75,8 +91,8 @@ def _pendulum(seen: Floats) -> Image.Image:
     """Cosine and sine of the angle from upright, angular velocity."""
     cosine, sine, _ = (float(x) for x in seen)
     canvas = Canvas((0.0, 0.0), 4.0)
-    canvas.line([(0.0, 0.0), (-sine, cosine)], _LIMB, 12)
-    canvas.dot((0.0, 0.0), _INK, 4)
+    canvas.line([(0.0, 0.0), (-sine, cosine)], LIMB, 12)
+    canvas.dot((0.0, 0.0), INK, 4)
     return canvas.picture()
 
 
@@ -88,9 +104,9 @@ def _acrobot(seen: Floats) -> Image.Image:
     canvas = Canvas((0.0, 0.0), 6.8)
     canvas.line([(-2.4, 1.0), (2.4, 1.0)], _GOAL, 1.5)
     canvas.line([(0.0, 0.0), elbow], _BODY, 8)
-    canvas.line([elbow, tip], _LIMB, 8)
+    canvas.line([elbow, tip], LIMB, 8)
     for joint in ((0.0, 0.0), elbow):
-        canvas.dot(joint, _INK, 4)
+        canvas.dot(joint, INK, 4)
     return canvas.picture()
 
 
@@ -102,10 +118,10 @@ def _mountain_car(goal: float) -> Callable[[Floats], Image.Image]:
         """Position, velocity."""
         place = float(seen[0])
         canvas = Canvas((-0.3, 0.6), 2.0)
-        canvas.line([(x, height(x)) for x in np.linspace(-1.2, 0.6, 120).tolist()], _GROUND, 2)
-        canvas.line([(goal, height(goal)), (goal, height(goal) + 0.18)], _INK, 1.5)
+        canvas.line([(x, height(x)) for x in np.linspace(-1.2, 0.6, 120).tolist()], GROUND, 2)
+        canvas.line([(goal, height(goal)), (goal, height(goal) + 0.18)], INK, 1.5)
         canvas.box((goal + 0.04, height(goal) + 0.155), 0.08, 0.05, _GOAL)
-        canvas.dot((place, height(place) + 0.045), _LIMB, 8)
+        canvas.dot((place, height(place) + 0.045), LIMB, 8)
         return canvas.picture()
 
     return draw

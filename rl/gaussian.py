@@ -17,7 +17,7 @@ from torch import Tensor
 
 from core.lab.random import Keys
 from rl.arrays import Actions, Floats
-from rl.perceptron import Perceptron, backward, forward
+from rl.perceptron import Perceptron, backward, evaluator, forward
 from rl.policies import Act
 
 _CENTRE, _HALF = -1.0, 2.0
@@ -72,10 +72,10 @@ class GaussianMLP(Perceptron):
     def acting(self, params: Floats, episodes: int) -> Act:
         """See `rl.policies.Policy`."""
         layers, buffers = self.layers(params), self.buffers(len(params), episodes, params.dtype)
-        deviations = np.exp(self.log_std(params)[0])
+        deviations, means = np.exp(self.log_std(params)[0]), evaluator(layers, buffers)
 
         def act(inputs: Floats, noise: Floats, out: Actions) -> None:
-            for a, mean in enumerate(forward(layers, inputs, buffers)):
+            for a, mean in enumerate(means(inputs)):
                 np.multiply(noise[..., a], deviations[:, a, None], out=out[..., a])
                 out[..., a] += mean
 

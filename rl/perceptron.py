@@ -9,7 +9,7 @@ their last column.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,26 +87,41 @@ class Perceptron:
         return [np.empty((replicas, rows, size), dtype) for size in self.sizes[1:]]
 
 
-def forward(layers: Sequence[Floats], inputs: Floats, buffers: Sequence[Floats]) -> list[Floats]:
-    """The outputs for inputs `[n, B, O + 1]` (last column one), `[n, B]` each.
+def evaluator(layers: Sequence[Floats], buffers: Sequence[Floats]) -> Callable[[Floats], list[Floats]]:
+    """From inputs `[n, B, O + 1]` (last column one) to the outputs, `[n, B]` each, again and again.
 
-    Hidden layers are left in `buffers`.
+    The outputs are overwritten by the next call. Hidden layers are left in `buffers`.
     """
-    values = inputs
-    for number, (weight, hidden) in enumerate(zip(layers[:-1], buffers[:-1], strict=True)):
-        if number == 0:
-            np.matmul(values, weight, out=hidden)
-        else:
-            np.matmul(values, weight[:, :-1], out=hidden)
-            hidden += weight[:, -1:]
-        values = np.tanh(hidden, out=hidden)
-    last, outputs = layers[-1], buffers[-1]
-    if len(layers) == 1:
-        np.matmul(values, last, out=outputs)
-        return [np.ascontiguousarray(outputs[..., a]) for a in range(outputs.shape[-1])]
-    np.matmul(values, last[:, :-1], out=outputs)
+    first, *others = layers
+    weights = [first, *(layer[:, :-1] for layer in others)]
+    biases = [None, *(layer[:, -1:] for layer in others)]
     # Columns of their own: numpy's exp is several times slower on strided data.
-    return [outputs[..., a] + last[:, -1, a, None] for a in range(outputs.shape[-1])]
+    outputs = buffers[-1]
+    columns = [np.empty(outputs.shape[:-1], outputs.dtype) for _ in range(outputs.shape[-1])]
+    ends = [
+        (outputs[..., a], 0.0 if biases[-1] is None else biases[-1][..., a], column)
+        for a, column in enumerate(columns)
+    ]
+    hidden = list(zip(weights[:-1], biases[:-1], buffers[:-1], strict=True))
+
+    def evaluate(inputs: Floats) -> list[Floats]:
+        values = inputs
+        for weight, bias, room in hidden:
+            np.matmul(values, weight, out=room)
+            if bias is not None:
+                room += bias
+            values = np.tanh(room, out=room)
+        np.matmul(values, weights[-1], out=outputs)
+        for output, shift, column in ends:
+            np.add(output, shift, out=column)
+        return columns
+
+    return evaluate
+
+
+def forward(layers: Sequence[Floats], inputs: Floats, buffers: Sequence[Floats]) -> list[Floats]:
+    """The outputs for inputs `[n, B, O + 1]`, `[n, B]` each, once; see `evaluator`."""
+    return evaluator(layers, buffers)(inputs)
 
 
 def backward(layers: Sequence[Floats], inputs: Floats, buffers: Sequence[Floats]) -> list[Floats]:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from core.lab.random import Keys
 from rl.arrays import Actions, Floats, Indices
-from rl.perceptron import Perceptron, backward, forward
+from rl.perceptron import Perceptron, backward, evaluator, forward
 
 Act = Callable[[Floats, Floats, Actions], None]
 """From inputs `[n, E, O + 1]` (last column one) and noise `[n, E, ...]` to actions, written into the third
@@ -97,8 +97,11 @@ class CategoricalMLP(Perceptron):
         return self.sizes[-1]
 
     def noise(self, keys: Keys, steps: int, episodes: int, dtype: torch.dtype) -> Tensor:
-        """Uniforms `[R, steps, episodes]`."""
-        return keys.uniform(steps, episodes).to(dtype)
+        """What `sample` takes `[R, steps, episodes]`: uniforms u; of two actions, log((1 - u) / u)."""
+        if self.outputs > 2:
+            return keys.uniform(steps, episodes).to(dtype)
+        uniforms = keys.distinct().uniform(steps, episodes).to(dtype).cpu().numpy()
+        return keys.spread(torch.from_numpy(logistic(uniforms)).to(keys.device))
 
     def empty_actions(self, shape: tuple[int, ...], dtype: Any) -> Indices:  # noqa: ARG002
         """See `Policy`."""
@@ -110,9 +113,10 @@ class CategoricalMLP(Perceptron):
         if self.outputs == 2:
             layers = [*layers[:-1], layers[-1][..., 1:] - layers[-1][..., :1]]
         buffers = [np.empty((len(params), episodes, w.shape[2]), params.dtype) for w in layers]
+        logits = evaluator(layers, buffers)
 
         def act(inputs: Floats, noise: Floats, out: Actions) -> None:
-            sample(forward(layers, inputs, buffers), noise, out)
+            sample(logits(inputs), noise, out)
 
         return act
 
@@ -172,25 +176,27 @@ def _exponentials(columns: list[Floats], *, keep: bool = False) -> list[Floats]:
     return exponents
 
 
-def sample(logits: list[Floats], uniforms: Floats, out: Actions) -> None:
-    """Actions into `out` `[n, B]`: the softmax's inverse distribution function at `uniforms` `[n, B]`.
+def logistic(uniforms: Floats) -> Floats:
+    """What the difference of two logits must exceed for the second action: log((1 - u) / u)."""
+    threshold: Floats = np.log((1.0 - uniforms) / uniforms)
+    return threshold
+
+
+def sample(logits: list[Floats], noise: Floats, out: Actions) -> None:
+    """Actions into `out` `[n, B]`: the softmax's inverse distribution function at uniforms u `[n, B]`.
 
     Args:
-        logits: see `rl.perceptron.forward`; overwritten. Of two actions, their difference alone, the second
+        logits: see `rl.perceptron.evaluator`; overwritten. Of two actions, their difference alone, the second
             less the first.
+        noise: u; of two actions, `logistic` of it: u > 1 / (1 + exp(d)) just if d > log((1 - u) / u).
     """
     if len(logits) == 1:
-        # u > 1 / (1 + exp(d)), the chance of the first action.
-        (ratio,) = logits
-        np.exp(ratio, out=ratio)
-        np.add(ratio, 1.0, out=ratio)
-        np.multiply(ratio, uniforms, out=ratio)
-        out[...] = ratio > 1.0
+        out[...] = logits[0] > noise
         return
     _exponentials(logits)
     for before, column in itertools.pairwise(logits):
         column += before
-    point = uniforms * logits[-1]
+    point = noise * logits[-1]
     out[...] = point > logits[0]
     for bound in logits[1:-1]:
         out += point > bound

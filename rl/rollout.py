@@ -145,23 +145,26 @@ def _empty(policy: Policy, rows: Indices, start: int, episodes: int, dtype: Any)
 
 def _run(block: Block, act: Act, running: Episodes, noise: Floats, alive: Bools) -> Bools:
     """Fill a block; `alive` `[n, E]` is brought up to date. Tells which episodes the task ended `[n, E]`."""
-    failed = np.zeros(alive.shape, dtype=np.bool_)
-    ended = np.empty_like(failed)
-    times = (block.inputs, block.inputs[..., :-1], noise, block.actions, block.mask, block.rewards)
-    steps = zip(*(values.swapaxes(0, 1) for values in times), strict=True)
-    for inputs, seen, chance, chosen, live, rewards in steps:
+    began, limited = alive.copy(), np.zeros(alive.shape, dtype=np.bool_)
+    times = (block.inputs, block.inputs[..., :-1], noise, block.actions, block.rewards, block.mask)
+    *steps, masks = (values.swapaxes(0, 1) for values in times)
+    masks[0] = alive
+    # Who goes on after a step is the mask of the next one.
+    for inputs, seen, chance, chosen, rewards, live, after in zip(
+        *steps, masks, (*masks[1:], alive), strict=True
+    ):
         seen[...] = running.observations
         act(inputs, chance, chosen)
-        live[...] = alive
         rewards[...], over, cut = running.step(chosen)
-        np.logical_and(over, alive, out=ended)
-        np.logical_or(failed, ended, out=failed)
-        np.logical_or(over, cut, out=ended)
-        np.greater(alive, ended, out=alive)
-        if not np.count_nonzero(alive):
+        np.greater(live, over, out=after)
+        if np.count_nonzero(cut):
+            limited |= after & cut
+            np.greater(after, cut, out=after)
+        if not np.count_nonzero(after):
             break
+    alive[...] = after
     np.multiply(block.rewards, block.mask, out=block.rewards)
-    return failed
+    return began & ~(alive | limited)
 
 
 def _batch(blocks: Sequence[Block], terminated: Bools, stepped: int) -> Batch:

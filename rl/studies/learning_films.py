@@ -13,14 +13,12 @@ from core.lab import figures
 from core.lab.experiment import Array
 from core.lab.films import Film
 from core.lab.study import Results
+from rl.drawing import CART, GROUND, INK, LIMB, TRACK, pole
 
 EVERY = 4
 """Steps of 0.02 s between two frames."""
 FRAMES = 60
 _FPS = 12.5
-_EDGE, _CART, _POLE = 2.4, (0.6, 0.34), 1.0
-"""Where the track ends, the cart's size, the pole's length: in the task's units."""
-_FALLEN = "#C8553D"
 
 
 class Scene:
@@ -28,14 +26,12 @@ class Scene:
 
     def __init__(self, axes: Axes, seen: Array, colour: str) -> None:
         self.seen = seen[np.isfinite(seen).all(axis=1)]
-        width, height = _CART
-        axes.plot([-2.8, 2.8], [0.0, 0.0], color="#9a9a9a", linewidth=1.2, zorder=0)
-        for edge in (-_EDGE, _EDGE):
-            axes.plot([edge, edge], [-0.15, 0.15], color="#9a9a9a", linewidth=1.2, zorder=0)
-        self.cart = Rectangle((0.0, -height / 2), width, height, facecolor="#222222")
+        for line in TRACK:
+            axes.plot(*zip(*line, strict=True), color=GROUND, linewidth=1.2, zorder=0)
+        self.cart = Rectangle((0.0, -CART[1] / 2), *CART, facecolor=INK)
         axes.add_patch(self.cart)
         (self.pole,) = axes.plot([], [], color=colour, linewidth=6.0, solid_capstyle="round")
-        (self.fallen,) = axes.plot([], [], color=_FALLEN, marker="x", markersize=11, mew=2.2, linestyle="")
+        (self.fallen,) = axes.plot([], [], color=LIMB, marker="x", markersize=11, mew=2.2, linestyle="")
         axes.set_xlim(-2.8, 2.8)
         axes.set_ylim(-0.45, 1.45)
         axes.set_aspect("equal")
@@ -44,10 +40,10 @@ class Scene:
     def to(self, step: int, horizon: int) -> str:
         """The scene at a step, or at its end; how long it has lasted, in words."""
         last = min(step, len(self.seen) - 1)
-        place, _, angle, _ = self.seen[last].tolist()
-        top = _CART[1] / 2
-        self.cart.set_x(place - _CART[0] / 2)
-        self.pole.set_data([place, place + _POLE * np.sin(angle)], [top, top + _POLE * np.cos(angle)])
+        foot, tip = pole(self.seen[last])
+        place = foot[0]
+        self.cart.set_x(place - CART[0] / 2)
+        self.pole.set_data([place, tip[0]], [foot[1], tip[1]])
         over = step >= len(self.seen) and len(self.seen) < horizon
         self.fallen.set_data(*([[place], [1.3]] if over else [[], []]))
         return f"over after {len(self.seen)}" if over else "up"

@@ -8,6 +8,10 @@ same number of episodes an update, the same estimator (leave-one-out baseline) a
 
 Stable-Baselines3's A2C and Tianshou's Reinforce have 8 environments and the same network. A2C updates every 5
 steps, with a value network beside the policy; Reinforce standardises returns, and updates every 8 episodes.
+
+Tianshou is no part of the extra `bench`: its newest version, 2.0.1, requires pandas below 3, and
+constraints.txt pins pandas 3. It takes part in a virtual environment of its own, where `pip install -e
+'.[bench]'` comes first and `pip install tianshou`, which puts pandas back to 2, after it.
 """
 
 from __future__ import annotations
@@ -207,7 +211,7 @@ def contestants() -> tuple[dict[str, Contestant], tuple[str, ...]]:
         found["Tianshou"] = tianshou
     else:
         lines.append(
-            "tianshou is not installed: it wants pandas below 3, which others here do not, so give it an "
-            "environment of its own"
+            "tianshou is not installed: it wants pandas below 3, and vhat is pinned to 3; see "
+            "the docstring of scripts/bench/rl_peers.py"
         )
     return found, tuple(lines)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from core.lab.random import Keys
 from rl.gaussian import LOG_STD_BOUNDS, GaussianMLP
 from rl.perceptron import forward, orthogonal
-from rl.policies import CategoricalMLP, sample
+from rl.policies import CategoricalMLP, logistic, sample
 
 
 def reference_logits(sizes, flat, inputs):
@@ -138,10 +138,10 @@ def test_sampling_inverts_the_softmax(logits):
 
 @given(st.floats(-40, 40))
 def test_sampling_of_two_actions_needs_their_difference_alone(apart):
-    uniforms = ((np.arange(4001) + 0.5) / 4001)[None]
-    whole, brief = np.zeros((1, 4001), np.int64), np.zeros((1, 4001), np.int64)
-    sample([np.zeros((1, 4001)), np.full((1, 4001), apart)], uniforms, whole)
-    sample([np.full((1, 4001), apart)], uniforms, brief)
+    uniforms = ((np.arange(4000) + 0.5) / 4000)[None]
+    whole, brief = np.zeros((1, 4000), np.int64), np.zeros((1, 4000), np.int64)
+    sample([np.zeros((1, 4000)), np.full((1, 4000), apart)], uniforms, whole)
+    sample([np.full((1, 4000), apart)], logistic(uniforms), brief)
     np.testing.assert_array_equal(brief, whole)
 
 
@@ -151,7 +151,7 @@ def test_two_actions_are_drawn_from_the_softmax_of_the_whole_network():
     logits = forward(policy.layers(params), inputs, policy.buffers(3, 6, params.dtype))
     chance = torch.softmax(torch.tensor(np.stack(logits, axis=-1)), dim=-1)[..., 0].numpy()
     actions = policy.empty_actions((3, 6), params.dtype)
-    policy.acting(params, 6)(inputs, uniforms, actions)
+    policy.acting(params, 6)(inputs, logistic(uniforms), actions)
     np.testing.assert_array_equal(actions, uniforms > chance)
 
 

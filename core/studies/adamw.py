@@ -108,7 +108,7 @@ def judge(results: Results) -> Verdict:
     steady = [f for f in found if f.text.startswith("AdamW decays")]
     errs = [f for f in found if f.text.startswith("AdamW has") and "than Adam with L2," in f.text]
     short = (
-        f"AdamW decays idle parameters by 1 - lr wd at {tally(steady)} noise levels; tuned, its test error "
+        f"AdamW keeps its rate of decay at {tally(steady)} noise levels; tuned, its test error "
         f"is lower than that of Adam with L2 in {tally(errs)} cases."
     )
     ordered = sorted(found, key=lambda f: not f.decisive)

@@ -119,8 +119,8 @@ def judge(results: Results) -> Verdict:
     )
     erupts, stays = (tally([f for f in valleys if f.text == text]) for text in (ERUPTS, STAYS))
     short = (
-        f"With short memory Adam fails on {fails} online problems, AMSGrad converges on {converges}; in calm "
-        f"valleys Adam erupts in {erupts} settings, AMSGrad stays down in {stays}."
+        f"With short memory Adam fails on {fails} online problems (AMSGrad converges: {converges}); in calm "
+        f"valleys it erupts in {erupts} (AMSGrad stays: {stays})."
     )
     return verdict([*online, *valleys, *beside, *heights, *price, *ratchets], sentence, short=short)
 

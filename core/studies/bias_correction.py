@@ -147,8 +147,8 @@ def judge(results: Results) -> Verdict:
     ]
     paid = [f for f in beside if f.text.startswith(PAYS)]
     short = (
-        f"Bias correction brings m or v nearer to the truth in {tally(early)} early settings and is over in "
-        f"{tally(late)} later ones; tuned, it pays at {tally(paid)} horizons."
+        f"Bias correction improves m or v in {tally(early)} early settings and is over in {tally(late)} late "
+        f"ones; tuned, it pays at {tally(paid)} horizons."
     )
     return verdict([*early, *late, *beside], _sentence(early, late, beside), short=short)
 

@@ -128,7 +128,7 @@ def judge(results: Results) -> Verdict:
     )
     zones = ((zone, [f for f in findings if f.regime.startswith(f"{zone}, ")]) for zone in ZONES)
     counts = ", ".join(f"{zone} {tally(inside)}" for zone, inside in zones)
-    short = f"Adam's first step is lr for gradients of these sizes, in so many number types: {counts}."
+    short = f"Adam's first step is lr for gradients: {counts} number types."
     return verdict(findings, _sentence(found, findings), short=short)
 
 

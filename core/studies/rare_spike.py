@@ -131,7 +131,7 @@ def judge(results: Results) -> Verdict:
     worst = next(f for f in held if f.regime == f"steady, Adam, spike {JUDGED[-1]:g}")
     short = (
         f"Spikes halve a feature's speed for over {LONG} steps in {tally(held)} cases; the largest for "
-        f"{worst.effect:.0f} at beta2 = {ADAMS['Adam']:g}. They move a silent feature by "
+        f"{worst.effect:.0f} at beta2 = {ADAMS['Adam']:g}. Silent features move "
         f"{min(f.effect for f in quiet):.2g} to {max(f.effect for f in quiet):.2g} lr."
     )
     return verdict([*held, *quiet, *beside], " ".join(parts), short=short, main=worst)

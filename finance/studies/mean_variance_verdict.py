@@ -87,7 +87,7 @@ def _of(decisive: list[Finding], parametrisation: str) -> str:
 
 
 def _short(decisive: list[Finding]) -> str:
-    return f"Adam gets there with {', '.join(_of(decisive, p) for p in (*LONG_ONLY, 'free'))}."
+    return f"Adam finds it with {', '.join(_of(decisive, p) for p in (*LONG_ONLY, 'free'))}."
 
 
 def _sentence(decisive: list[Finding], beside: list[Finding]) -> str:

@@ -187,7 +187,7 @@ def _short(decisive: list[Finding]) -> str:
     by_kind, still = _by_kind(decisive)
     return (
         f"sqrt(v̂) ranks companies by volatility in {tally(decisive)} settings: {by_kind}; without noise "
-        f"in the gradient {still}."
+        f"{still}."
     )
 
 

@@ -132,8 +132,8 @@ def judge(results: Results) -> Verdict:
 
 def _short(results: Results, decisive: list[Finding]) -> str:
     of = Compared.of(results, budgets(results)[-1])
-    modes = ", ".join(f"{name} {of.final(of.regimes[0], name).mean():.1f}" for name in ("GDA", *ADAMS))
-    return f"Of 8 modes, at the end: {modes}; over half a mode more than GDA in {tally(decisive)} settings."
+    modes = "; ".join(f"{name}: {of.final(of.regimes[0], name).mean():.1f}" for name in ("GDA", *ADAMS))
+    return f"Of 8 modes, {modes}. Adam has over half a mode more than GDA in {tally(decisive)} settings."
 
 
 def _fate(longer: Finding) -> str:

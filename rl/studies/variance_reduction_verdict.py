@@ -215,8 +215,8 @@ def _short(results: Results) -> str:
         )
     )
     return (
-        f"Of Adam's noise cut, averaging alone makes {cut[0]} and scaling alone {cut[1]}; of its gain in "
-        f"return, averaging has {gain[0]} and scaling {gain[1]}."
+        f"Of Adam's noise cut averaging alone makes {cut[0]} and scaling {cut[1]}; of its gain in return "
+        f"averaging has {gain[0]}, scaling {gain[1]}."
     )
 
 

@@ -51,10 +51,11 @@ def test_what_is_loaded_is_what_was_run(tmp_path: Path) -> None:
 
 
 def test_another_number_of_seeds_is_another_plan(tmp_path: Path) -> None:
+    ran(tmp_path / "out")
+    with pytest.raises(NotComplete, match=r"tiny plan .*: vhat run tiny-bowl --tiny --seeds 8$"):
+        load("tiny-bowl", "tiny", seeds=8)
     ran(tmp_path / "out", seeds=8)
     assert len(load("tiny-bowl", "tiny", seeds=8).sweep("sweep").values("loud", "Adam")) == 8
-    with pytest.raises(NotComplete, match=r"tiny plan .*: vhat run tiny-bowl --tiny$"):
-        load("tiny-bowl", "tiny")
 
 
 def test_what_is_not_complete_names_the_command_that_makes_it_so(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 FORMULAS = (
     (
-        r"r = \eta\,\sqrt{\frac{8c}{k\,(1 - k c)}}, \qquad k = 1 - \beta_2, \quad c = 1 + 2a, \quad 0 < k c < 1",
+        r"r = \eta\,\sqrt{\frac{8c}{k\,(1 - k c)}}, \qquad "
+        r"k = 1 - \beta_2, \quad c = 1 + 2a, \quad 0 < k c < 1",
         "The law under test: the radius on which Adam ends, in learning rates η. k is the inverse of its "
         "memory, a the mean age of its gradients in steps: β₁ / (1 − β₁) for momentum, half a step less in "
         "alternating play, s less for optimism of strength s, one less for extragradient. The law keeps the "
@@ -10,7 +11,8 @@ FORMULAS = (
     ),
     (
         r"S' = k\left(\frac{r^2}{2} - S\right) - 2 i w S \quad\Rightarrow\quad "
-        r"S = \frac{r^2}{2}\,\frac{k}{k + 2 i w}, \qquad w = \frac{1}{\sqrt{V}}, \quad V = \frac{r^2}{2}",
+        r"S = \frac{r^2}{2}\,\frac{k}{k + 2 i w}, \qquad "
+        r"w = \frac{1}{\sqrt{V}}, \quad V = \frac{r^2}{2}",
         "The swing S of a player's second moment about its mean V, twice a turn: it follows the player's "
         "squared gradient at the rate k while the path turns by the angle w a step. Lengths are in learning "
         "rates.",

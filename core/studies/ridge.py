@@ -127,7 +127,7 @@ def judge(results: Results) -> Verdict:
     beside += floor_findings(results)
     efficient, reliable = findings[::2], findings[1::2]
     short = (
-        f"Tuned Adam needs fewer steps to a rough answer than tuned gradient descent in {tally(efficient)} "
+        f"Tuned Adam needs fewer steps to a rough answer than gradient descent in {tally(efficient)} "
         f"settings; at a constant rate it ends at the minimum in {tally(reliable)}."
     )
     return verdict([*findings, *beside], _sentence(results, findings, beside), short=short)

@@ -122,7 +122,8 @@ def cache(folder: Path) -> None:
     days = np.arange("2020-01-01", "2020-03-01", dtype="datetime64[D]")
     for number, name in enumerate(["AAA", "BBB", "CCC"] * 2):
         entry = Entry(name, "2020-01-01", "2020-03-01", "none")
-        PriceCache(folder / "prices").store(entry, (days, 1.0 + np.arange(len(days)) * (number % 3 + 1)))
+        series = (days, 1.0 + np.arange(len(days)) * (number % 3 + 1))
+        PriceCache(folder / "prices").store(entry, series, "2020-03-01")
 
 
 def child(task: dict[str, Any]) -> None:

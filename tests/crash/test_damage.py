@@ -162,7 +162,7 @@ def damage_files(count: int, folder: Path) -> None:
     """Price caches, benchmarks and people's own files, each damaged in every way."""
     series = (DAYS, np.linspace(10.0, 20.0, len(DAYS)))
     cache = PriceCache(folder / "prices")
-    cache.store(ENTRY, series)
+    cache.store(ENTRY, series, str(DAYS[-1]))
     path = cache.path(ENTRY)
     data = path.read_bytes()
     csv = ("date,AAA,BBB\n" + "".join(f"{d},{10 + i},{20 + i}\n" for i, d in enumerate(DAYS))).encode()
@@ -172,9 +172,8 @@ def damage_files(count: int, folder: Path) -> None:
             path.write_bytes(damage(data, rng))
             found = cache.load(ENTRY)
             # Whole, or set aside.
-            assert found is None or all(np.array_equal(a, b) for a, b in zip(found, series, strict=True)), (
-                kind
-            )
+            same = found is None or all(map(np.array_equal, found.series, series))
+            assert same, kind
             own = folder / "own.csv"
             own.write_bytes(damage(csv, rng))
             said = complaint(VhatError, lambda own=own: CsvFile(own).fetch(None, None, None))

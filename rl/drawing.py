@@ -68,8 +68,8 @@ CART = 0.6, 0.34
 
 
 def pole(seen: Floats) -> tuple[Point, Point]:
-    """Foot and tip of CartPole's pole, from place, speed, angle from upright and its speed; the foot is above
-    the middle of the cart.
+    """Foot and tip of CartPole's pole, from place, speed, angle from upright and its speed `[4]`; the foot is
+    above the middle of the cart.
     """
     place, _, angle, _ = (float(x) for x in seen)
     foot = CART[1] / 2

@@ -177,7 +177,7 @@ def _exponentials(columns: list[Floats], *, keep: bool = False) -> list[Floats]:
 
 
 def logistic(uniforms: Floats) -> Floats:
-    """What the difference of two logits must exceed for the second action: log((1 - u) / u)."""
+    """What the difference of two logits must exceed for the second action, `[...]`: log((1 - u) / u)."""
     threshold: Floats = np.log((1.0 - uniforms) / uniforms)
     return threshold
 

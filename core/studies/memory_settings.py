@@ -26,7 +26,7 @@ COORDINATES = 8
 
 
 def tiled(keys: Keys, device: str) -> tuple[Tensor, dict[str, Any]]:
-    """Every row once for each pair of betas: which seed a row uses `[pairs * R]`, and its hyperparameters."""
+    """Every row once for each pair of betas: the seed that a row uses, `[pairs * R]`, and its betas."""
     rows = torch.arange(len(keys), device=device).repeat(len(PAIRS))
     betas = torch.tensor(PAIRS, dtype=torch.float64, device=device).repeat_interleave(len(keys), dim=0)
     return rows, {"beta1": betas[:, 0].contiguous(), "beta2": betas[:, 1].contiguous()}

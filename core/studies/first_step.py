@@ -85,7 +85,7 @@ def deviation(found: MeasurementResult, rule: str, dtype: str, zone: str) -> Arr
 
 
 def fault(size: Array) -> str:
-    """What is the worst that happens to steps over lr `[n]`: `is not finite`, `vanishes`, `shrinks` or `grows`."""
+    """The worst that happens to steps over lr `[n]`: `is not finite`, `vanishes`, `shrinks` or `grows`."""
     if not np.isfinite(size).all():
         return "is not finite"
     if (size == 0.0).any():

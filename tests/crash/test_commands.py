@@ -108,6 +108,7 @@ def begun(marks: Path) -> list[int]:
     return sorted(int(p.name.split("-")[1]) for p in marks.glob("begun-*"))
 
 
+@pytest.mark.soak
 def test_two_commands_at_once_share_one_study(tmp_path: Path) -> None:
     marks, folder = tmp_path / "marks", tmp_path / "out"
     marks.mkdir()

@@ -85,7 +85,13 @@ def rows_stay_apart(problem: Problem, faults: list[str], rows: tuple[int, ...]) 
                     assert broken.diverged_at[row] == 1
 
 
-@pytest.mark.parametrize("name", sorted(ALL))
+SLOW = frozenset(
+    ("memory", "rare-spike", "baseline", "learning-curves", "variance-is-seen", "variance-reduction")
+)
+"""Their shards take long even in the tiny plan; `test_every_fault_in_every_problem` tries them too."""
+
+
+@pytest.mark.parametrize("name", sorted(ALL.keys() - SLOW))
 def test_not_a_number(name: str) -> None:
     problems: dict[object, Problem] = {}
     faults_stay_inside(ALL[name], problems, ["NaN"], most=1)

@@ -62,6 +62,12 @@ def test_memory_over_some_steps() -> None:
     grows_little("steps", 12_000, STEP_LIMIT)
 
 
+@pytest.mark.soak
+def test_memory_over_some_shards() -> None:
+    # Within the first 300 sqlite fills its cache of 2 MiB.
+    grows_little("shards", 800, SHARD_LIMIT)
+
+
 def test_less_may_be_kept_of_a_shard_than_is_recorded() -> None:
     assert SHARD_LIMIT < RECORDED
 

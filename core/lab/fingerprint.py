@@ -20,7 +20,8 @@ from pathlib import Path
 
 from core.lab.study import Study
 
-_ROOTS = ("core.lab.experiment", "core.lab.measurement", "core.lab.sweep")
+# `core` itself sets how matrices round before anything computes.
+_ROOTS = ("core", "core.lab.experiment", "core.lab.measurement", "core.lab.sweep")
 _TELLING = frozenset(
     f"core.lab.{name}"
     for name in (

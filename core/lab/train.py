@@ -236,15 +236,16 @@ def train(
         before = params.clone()
         for member in members:
             _play(member, problem, params, step, shared)
-        # One sum is not finite if any entry is not; only then is it worth asking which (a large sum may also
+        # A sum is not finite if any entry is not; only then is it worth asking which (a large sum may also
         # overflow).
         if any_fallen or not math.isfinite(params.sum()):
-            finite = torch.isfinite(params).all(dim=1)
-            fallen = alive & ~finite
-            diverged_at.masked_fill_(fallen, step)
-            alive = alive & finite
-            params = torch.where(alive[:, None], params, before)
-            any_fallen = not bool(alive.all())
+            doubtful = (alive & ~params.sum(dim=1).isfinite()).nonzero()[:, 0]
+            fallen = doubtful[~params[doubtful].isfinite().all(dim=1)]
+            diverged_at[fallen] = step
+            alive[fallen] = False
+            dead = (~alive).nonzero()[:, 0]
+            params[dead] = before[dead]
+            any_fallen = len(dead) > 0
     if recorder.averages and not recorder.since:
         # The step before was recorded too: without a sample here the last window would be empty.
         recorder.add(problem.field(params, keys, steps).measures)

@@ -148,6 +148,32 @@ def draw_online(results: Results) -> Figure:
     return figure
 
 
+def draw_rates(results: Results) -> Figure:
+    """Average regret at the end over the learning rate, on the tuning seeds, with what was chosen."""
+    figure, panels = figures.new_figure(columns=len(PROBLEMS), height=3.4, width=11.6, sharey=True)
+    for axes, problem in zip(panels, PROBLEMS, strict=True):
+        tried = configurations(problem)
+        for rule, pair in product(RULE_NAMES, (SHORT, USUAL)):
+            own = [i for i, c in enumerate(tried) if c[:2] == (pair, JUDGED)]
+            shares = results.measurement("online").only(rule=RULE_NAMES[rule], problem=problem, stage="tune")
+            best = own.index(chosen(results, rule, problem, pair, JUDGED))
+            figures.rate_curve(
+                axes,
+                np.array([tried[i][2] for i in own]),
+                shares["share"][:, own, -1].T,
+                best,
+                f"{rule}, {pair}",
+                "mean",
+                edge=best in (0, len(own) - 1),
+                look={**figures.line(rule), "linestyle": "--" if pair == SHORT else "-"},
+            )
+        axes.axhline(CONVERGED, color="grey", linewidth=0.8)
+        figures.label(axes, x="learning rate", y="average regret / worst", title=problem, log="x")
+        axes.set_ylim(-0.1, 1.5)
+    figures.legend_below(figure)
+    return figure
+
+
 def draw_memory(results: Results) -> Figure:
     """Final average regret against beta2 (beta1 = 0), for both rules and schedules."""
     figure, panels = figures.new_figure(columns=len(PROBLEMS), height=3.4, width=10.8, sharey=True)

@@ -126,6 +126,7 @@ STUDY = Study(
             "Two panels, error against inner steps. At 10 shots SGD, cold Adam and Adam with v alone go on "
             "falling beyond the steps that they were trained for; at 5 shots curves level off or turn up.",
             draw_along,
+            part="learning curves",
         ),
         FigureSpec(
             "rates",

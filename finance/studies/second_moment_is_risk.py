@@ -251,7 +251,7 @@ STUDY = Study(
             "tiny", steps=60, tuning_seeds=2, reporting_seeds=4, sizes={"points": 6, "forecast days": 1000}
         ),
         "quick": Plan(
-            "quick", steps=3000, tuning_seeds=6, reporting_seeds=20, sizes={"points": 16, "forecast days": 0}
+            "quick", steps=2000, tuning_seeds=6, reporting_seeds=20, sizes={"points": 16, "forecast days": 0}
         ),
         "full": Plan(
             "full",

@@ -16,7 +16,7 @@ from core.lab.study import FigureSpec, Plan, Study
 from games.conditions import by_seed, condition_rows, train_conditions
 from games.iterates import average_iterates
 from games.simplex import MatrixGame
-from games.studies.equilibrium_figures import draw_curves, draw_map, draw_triangles
+from games.studies.equilibrium_figures import draw_curves, draw_map, draw_rates, draw_triangles
 from games.studies.equilibrium_settings import BY_NAME, ITERATES, METHODS, RATES, REGIME, REGIMES
 from games.studies.equilibrium_verdict import judge, tables
 
@@ -138,7 +138,7 @@ STUDY = Study(
     ),
     plans={
         "tiny": Plan("tiny", steps=20, tuning_seeds=2, reporting_seeds=2),
-        "quick": Plan("quick", steps=1000, tuning_seeds=8, reporting_seeds=16),
+        "quick": Plan("quick", steps=600, tuning_seeds=8, reporting_seeds=16),
         "full": Plan("full", steps=10_000, tuning_seeds=20, reporting_seeds=64),
     },
     experiments=experiments,
@@ -170,6 +170,16 @@ STUDY = Study(
             "Two rows of panels of exploitability over steps on logarithmic axes, one column a game.",
             draw_curves,
             part="learning curves",
+        ),
+        FigureSpec(
+            "rates",
+            "Exploitability at the end over the learning rate, on the tuning seeds: last iterates above, "
+            "average iterates below; interquartile means with 95% bootstrap intervals. Rings: chosen for "
+            "that iterate; a square: on the edge of the grid; crosses: diverged.",
+            "Two rows of panels of exploitability over the learning rate on logarithmic axes, one column a "
+            "game, one curve a method; the best rates of an iterate lie decades apart between methods.",
+            draw_rates,
+            part="learning rates",
         ),
     ),
     tables=tables,

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from core.lab import figures, stats
 from core.lab.experiment import Array
 from core.lab.study import Results
-from games.studies.equilibrium_settings import ITERATES, METHODS, REGIMES, tuned
+from games.studies.equilibrium_settings import ITERATES, METHODS, RATES, REGIMES, Tuned, tuned
 from games.studies.method_map import method_map
 
 START = 0.2
@@ -70,13 +72,32 @@ def draw_map(results: Results) -> Figure:
 
 def draw_curves(results: Results) -> Figure:
     """Exploitability over the steps, at tuned rates."""
+
+    def draw(axes: Axes, name: str, got: Tuned) -> None:
+        figures.curves_with_intervals(axes, got.steps[1:], got.curve[:, 1:], name)
+
+    return _by_iterate(results, draw)
+
+
+def draw_rates(results: Results) -> Figure:
+    """Exploitability at the end over the learning rate, on the tuning seeds."""
+
+    def draw(axes: Axes, name: str, got: Tuned) -> None:
+        chosen = RATES.index(got.lr)
+        figures.rate_curve(axes, np.array(RATES), got.tuning, chosen, name, edge=got.edge)
+        figures.label(axes, x="learning rate")
+
+    return _by_iterate(results, draw)
+
+
+def _by_iterate(results: Results, draw: Callable[[Axes, str, Tuned], None]) -> Figure:
+    """Last iterates above, averages below, a column a game."""
     figure, panels = figures.new_figure(rows=2, columns=len(REGIMES), width=13.0, height=6.0)
     for row, iterate in enumerate(ITERATES):
         for column, regime in enumerate(REGIMES):
             axes = panels[row * len(REGIMES) + column]
             for name in SHOWN:
-                got = tuned(results, regime.name, name, iterate)
-                figures.curves_with_intervals(axes, got.steps[1:], got.curve[:, 1:], name)
+                draw(axes, name, tuned(results, regime.name, name, iterate))
             title = regime.name.replace("rock-paper-scissors", "RPS") if row == 0 else None
             title = title.replace("projection, noise", "noise") if title else None
             figures.label(

@@ -72,6 +72,7 @@ class Tuned:
         final: exploitability at the end, `[S]`.
         distance: to the equilibrium at the end, `[S]`.
         curve: exploitability `[S, T]` at `steps` `[T]`.
+        tuning: exploitability at the end on the tuning seeds, `[L, S]`, at every rate.
     """
 
     lr: float
@@ -81,6 +82,7 @@ class Tuned:
     distance: Array
     curve: Array
     steps: Array
+    tuning: Array
 
 
 def tuned(results: Results, regime: str, method: str, iterate: str) -> Tuned:
@@ -99,4 +101,5 @@ def tuned(results: Results, regime: str, method: str, iterate: str) -> Tuned:
         distances[first:, best, -1],
         np.maximum(gaps[first:, best], FLOOR),
         arrays["step"][0],
+        np.maximum(gaps[:first, :, -1].T, FLOOR),
     )

@@ -8,40 +8,24 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page
 
-from core.lab import figures
-from core.lab.films import Film, FilmSpec, Trail
+from core.lab.films import FilmSpec
 from core.lab.report import build_report
 from core.lab.study import Results
 from tests.e2e.browser import launched, needs_browser, opened
+from tests.e2e.circle import FRAMES, STILL, draw_circle
 from tests.lab import synthetic_study as synthetic
 
 pytestmark = needs_browser
-FRAMES, FPS, STILL = 20, 10.0, 14
-
-
-def draw_film(_: Results) -> Film:
-    turn = np.exp(1j * np.linspace(0.0, 5.0, FRAMES))
-    figure, (axes,) = figures.new_figure(width=5.0, height=4.0)
-    trail = Trail.on(axes, np.stack([turn.real, turn.imag], axis=1), "Adam")
-    axes.set_xlim(-1.2, 1.2)
-    axes.set_ylim(-1.2, 1.2)
-
-    def move(frame: int) -> str:
-        trail.to(frame)
-        return f"step {10 * frame}"
-
-    return Film(figure, trail.artists, move, frames=FRAMES, fps=FPS, still=STILL)
 
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A page with two films, the second far below the first."""
     films = tuple(
-        FilmSpec(name, f"The {name} film.", "A circle is drawn.", draw_film) for name in ("one", "two")
+        FilmSpec(name, f"The {name} film.", "A circle is drawn.", draw_circle) for name in ("one", "two")
     )
     own = dataclasses.replace(synthetic.STUDY, figures=(), tables=lambda _: (), films=films)
     entry = dataclasses.replace(synthetic.entries()[0], study=own, results=Results(synthetic.PLAN, {}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,17 +10,34 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
+from core.lab.films import FilmSpec
 from core.lab.report import build_report
+from core.lab.trust import standings
 from tests.e2e.browser import launched, needs_browser, opened
+from tests.e2e.circle import draw_circle
 from tests.lab import synthetic_study as synthetic
+from tests.lab.test_benchmark import benchmark
+from tests.lab.test_trust import trial
 
 pytestmark = needs_browser
-PAGES = ("index", "explorer", "studies/synthetic", "studies/broken", "studies/never")
+LISTING = "source/tests/lab/synthetic_study.py"
+PAGES = (
+    *("index", "explorer", "benchmarks", "trust", LISTING),
+    *("studies/synthetic", "studies/broken", "studies/never"),
+)
 
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_report(synthetic.entries(), tmp_path_factory.mktemp("out") / "report")[0].parent
+    """Every kind of page: a film, benchmarks, promises kept, broken and not tried, listings."""
+    made = synthetic.entries()
+    film = FilmSpec("circle", "A film of a circle.", "A circle is drawn.", draw_circle)
+    made[0] = dataclasses.replace(made[0], study=dataclasses.replace(synthetic.STUDY, films=(film,)))
+    promises = standings([trial(), trial(promise="damage", test="tests/a.py::damage", passed=False)])
+    place = tmp_path_factory.mktemp("out") / "report"
+    return build_report(made, place, [benchmark(), benchmark("two", title="Another", faster="up")], promises)[
+        0
+    ].parent
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +48,9 @@ def browser() -> Iterator[Browser]:
 
 def test_these_are_all_pages(report: Path) -> None:
     found = {p.relative_to(report).with_suffix("").as_posix() for p in report.rglob("*.html")}
-    assert found == set(PAGES)
+    listings = {name for name in found if name.startswith("source/")}
+    assert found - listings == set(PAGES) - {LISTING}
+    assert LISTING in listings
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
@@ -117,6 +137,17 @@ def test_one_goes_through_it_by_keyboard(browser: Browser, report: Path) -> None
     tab_to(page, "../index.html")
     page.keyboard.press("Enter")
     page.wait_for_url("**/index.html")
+    page.context.close()
+
+
+def test_a_source_link_leads_to_its_line(browser: Browser, report: Path) -> None:
+    page = opened(browser, [], width=360)
+    page.goto((report / "studies" / "synthetic.html").as_uri())
+    page.locator(".sources a", has_text="synthetic_study.py").first.click()
+    page.wait_for_url("**/source/**")
+    line = page.locator(":target")
+    assert line.inner_text().startswith("STUDY = Study(")
+    assert 0 <= line.bounding_box()["y"] <= 800  # type: ignore[index]
     page.context.close()
 
 

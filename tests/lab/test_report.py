@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import math
-import os
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -74,6 +74,7 @@ def test_there_is_a_page_a_study(report: Path) -> None:
         "index.html",
         "explorer.html",
         *(f"studies/{e.study.id}.html" for e in synthetic.entries()),
+        "source/tests/lab/synthetic_study.py.html",
     }
 
 
@@ -88,7 +89,10 @@ def test_every_link_and_image_is_relative_and_leads_somewhere(report: Path) -> N
                 assert state or target[1:] in ids
             elif target != "data:,":
                 assert not re.match(r"[a-z]+:|/", target), target
-                assert (path.parent / target).is_file(), f"{path.name}: {target}"
+                file, _, line = target.partition("#L")
+                assert (path.parent / file).is_file(), f"{path.name}: {target}"
+                if line:
+                    assert f'id="L{line}"' in (path.parent / file).read_text("utf-8"), target
 
 
 def test_all_pages_are_reached_from_the_first(report: Path) -> None:
@@ -99,7 +103,8 @@ def test_all_pages_are_reached_from_the_first(report: Path) -> None:
         if path in seen or path.suffix != ".html":
             continue
         seen.add(path)
-        waiting += [path.parent / a["href"] for a in Page(path).all("a") if not a["href"].startswith("#")]
+        links = (a["href"].partition("#")[0] for a in Page(path).all("a"))
+        waiting += [path.parent / link for link in links if link]
     assert seen == {p.resolve() for p in report.rglob("*.html")}
 
 
@@ -217,7 +222,8 @@ def test_an_earlier_report_is_replaced_whole(tmp_path: Path) -> None:
     gone = dataclasses.replace(never, study=dataclasses.replace(never.study, id="gone"))
     build_report([never, gone], out)
     index, _ = build_report([never], out)
-    assert {p.name for p in index.parent.rglob("*.html")} == {"index.html", "explorer.html", "never.html"}
+    found = {p.name for p in index.parent.rglob("*.html") if "source" not in p.parts}
+    assert found == {"index.html", "explorer.html", "never.html"}
     assert [p.name for p in out.parent.iterdir()] == ["report"]
 
 
@@ -371,18 +377,28 @@ def test_doubt_says_that_an_interval_holds_its_threshold() -> None:
 
 def test_source_lines_lead_to_what_they_name() -> None:
     study = studies()["canyon"]
-    entry = Entry(study.domain, study.study, "quick", held_by=study.module)
-    page = root() / "out" / "report" / "studies" / "canyon.html"
-    found = sources_of(entry, page)
+    found = sources_of(Entry(study.domain, study.study, "quick", held_by=study.module))
     assert found[0].what == "the study"
     for source in found:
-        file = Path(os.path.normpath(page.parent / source.href))
-        line = file.read_text("utf-8").splitlines()[source.line - 1]
+        assert source.file == root() / source.path
+        line = source.file.read_text("utf-8").splitlines()[source.line - 1]
         assert line.startswith(("STUDY", "def ", "@"))
-        assert source.place == f"{file.relative_to(root()).as_posix()}:{source.line}"
-    away = sources_of(entry, Path("/elsewhere/studies/canyon.html"))
-    assert [s.place for s in away] == [s.place for s in found]
-    assert {s.href for s in away} == {""}
+        assert source.href == f"source/{source.path}.html#L{source.line}"
+
+
+def test_a_study_outside_of_the_checkout_is_named_from_its_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "faraway" / "studies"
+    package.mkdir(parents=True)
+    for folder in (package, package.parent):
+        (folder / "__init__.py").touch()
+    (package / "one.py").write_text("def judge(results):\n    ...\n", "utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    judge = importlib.import_module("faraway.studies.one").judge
+    study = dataclasses.replace(synthetic.STUDY, judge=judge)
+    found = sources_of(Entry(synthetic.DOMAIN, study, "quick", held_by=synthetic.__name__))
+    assert [s.place for s in found if s.what == "verdict"] == ["faraway/studies/one.py:1"]
 
 
 def shard(digest: str, spec: dict[str, object]) -> StoredShard:

@@ -20,7 +20,7 @@ from core.lab.figures.effects import dots_with_intervals, effect_bars
 from core.lab.figures.palette import Line, colour, family, line, lines
 from core.lab.figures.paths import landscape, phase_path
 from core.lab.figures.scatter import scatter_log
-from core.lab.figures.series import curves_with_intervals, lr_curve, wide
+from core.lab.figures.series import curves_with_intervals, lr_curve, rate_curve, wide
 from core.lab.figures.style import (
     label,
     legend_below,
@@ -50,6 +50,7 @@ __all__ = [
     "note",
     "phase_path",
     "plain",
+    "rate_curve",
     "save_png",
     "save_svg",
     "save_thumbnail",

@@ -148,17 +148,54 @@ def _one_lr_curve(axes: Axes, tuned: Tuned, name: str, how: Centre, *, higher: b
     for i in [*order, tuned.settings.index(tuned.best)]:
         best[tuned.settings[i]["lr"]] = i
     rates = sorted(best)
-    points = [interval(sign * tuned.losses[best[lr]], how) for lr in rates]
+    rate_curve(
+        axes,
+        np.array(rates),
+        np.stack([tuned.losses[best[lr]] for lr in rates]),
+        rates.index(tuned.best["lr"]),
+        name,
+        how,
+        higher=higher,
+        edge="lr" in tuned.edge,
+    )
+
+
+def rate_curve(
+    axes: Axes,
+    rates: Array,
+    values: Array,
+    chosen: int,
+    name: str,
+    how: Centre = "iqm",
+    *,
+    higher: bool = False,
+    edge: bool = False,
+    look: Line | None = None,
+) -> None:
+    """A quantity over a hyperparameter with its intervals, the chosen value ringed; see `lr_curve`.
+
+    Args:
+        rates: `[L]`, ascending.
+        values: `[L, S]`, infinite (or NaN) where a replica diverged.
+        chosen: which rate was chosen.
+        name: in the legend.
+        how: the centre, `iqm`, `median` or `mean`.
+        higher: True where more is better, so that the worst is -inf.
+        look: another look than `line(name)`.
+        edge: True where the chosen rate lies on the edge of its grid.
+    """
+    sign = -1.0 if higher else 1.0
+    points = [interval(np.nan_to_num(sign * row, nan=np.inf), how) for row in values]
     centre, low, high = (sign * np.array(x) for x in zip(*points, strict=True))
     low, high = np.minimum(low, high), np.maximum(low, high)
-    look, x = line(name), np.array(rates)
+    look = look or line(name)
     lost = ~np.isfinite(centre)
     with style():
-        _band(axes, x, low, high, look["color"])
-        axes.plot(x, np.where(lost, np.nan, centre), **look, label=name)
+        _band(axes, rates, low, high, look["color"])
+        axes.plot(rates, np.where(lost, np.nan, centre), **look, label=name)
         if lost.any():
             axes.plot(
-                x[lost],
+                rates[lost],
                 np.full(int(lost.sum()), 0.015 if higher else 0.985),
                 marker="x",
                 linestyle="",
@@ -166,7 +203,6 @@ def _one_lr_curve(axes: Axes, tuned: Tuned, name: str, how: Centre, *, higher: b
                 transform=axes.get_xaxis_transform(),
                 clip_on=False,
             )
-        chosen = rates.index(tuned.best["lr"])
         if math.isfinite(centre[chosen]):
             ring: dict[str, Any] = {
                 "linestyle": "",
@@ -174,9 +210,9 @@ def _one_lr_curve(axes: Axes, tuned: Tuned, name: str, how: Centre, *, higher: b
                 "color": look["color"],
                 "zorder": 5,
             }
-            axes.plot(x[chosen], centre[chosen], marker="o", markersize=11, mew=1.6, **ring)
-            if "lr" in tuned.edge:
-                axes.plot(x[chosen], centre[chosen], marker="s", markersize=15, mew=1.2, **ring)
+            axes.plot(rates[chosen], centre[chosen], marker="o", markersize=11, mew=1.6, **ring)
+            if edge:
+                axes.plot(rates[chosen], centre[chosen], marker="s", markersize=15, mew=1.2, **ring)
 
 
 def wide(axes: Axes) -> bool:

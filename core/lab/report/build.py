@@ -18,7 +18,7 @@ from core.lab.report.bar import HEIGHT, WIDTH
 from core.lab.report.entry import Entry, Stored
 from core.lab.report.formulas import formula
 from core.lab.report.material import Draughtsman, Material, materials
-from core.lab.report.sources import sources_of
+from core.lab.report.sources import Source, sources_of
 from core.lab.report.surprises import surprises_of
 from core.lab.staging import staged_beside
 from core.lab.trust import Standing
@@ -61,7 +61,7 @@ def build_report(
     try:
         with staged_beside(out) as folder:
             staged = folder / "report"
-            writer = _Writer(staged, out)
+            writer = _Writer(staged)
             made = writer.write(entries, measured, promises, executor or InProcess(), nothing)
             if out.exists():
                 out.rename(folder / "earlier")
@@ -89,9 +89,8 @@ def _check_place(out: Path) -> None:
 class _Writer:
     """One report in the making."""
 
-    def __init__(self, root: Path, place: Path) -> None:
+    def __init__(self, root: Path) -> None:
         self.root = root
-        self.place = place
         self.problems: list[str] = []
         self.templates = jinja2.Environment(
             loader=jinja2.FileSystemLoader(_HERE / "templates"),
@@ -172,6 +171,18 @@ class _Writer:
             shown.append({"benchmark": own, "figure": figure, "table": benchmarks.measured_table(own)})
         self._page("benchmarks.html", "benchmarks.html", root="", benchmarks=shown)
 
+    def _sources(self, entry: Entry) -> tuple[Source, ...]:
+        """Where the study's code stands, with a copy of each file."""
+        found = sources_of(entry)
+        for source in found:
+            target = self.root / source.listing
+            if not target.exists():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                lines = source.file.read_text("utf-8").splitlines()
+                up = "../" * source.listing.count("/")
+                self._page("listing.html", source.listing, root=up, file=source.path, lines=lines)
+        return found
+
     def _study(self, entry: Entry, made: Material, before: Entry | None, after: Entry | None) -> None:
         page = f"studies/{pages.page_name(entry)}"
         by = Draughtsman(self.root, f"study {entry.study.id!r}")
@@ -197,7 +208,7 @@ class _Writer:
             tables=made.tables,
             tried=made.tried,
             plan=pages.plan_rows(entry),
-            sources=sources_of(entry, self.place / page),
+            sources=self._sources(entry),
             problems=[p for p in problems if p not in shown],
             before=before,
             after=after,

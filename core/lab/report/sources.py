@@ -1,11 +1,13 @@
-"""Where a study's code stands: files and lines, so that a reader goes from a page to its source."""
+"""Where a study's code stands: files and lines, so that a reader goes from a page to its source.
+
+The report holds a copy of each file that it names, as a page with a place for every line.
+"""
 
 from __future__ import annotations
 
 import functools
 import importlib
 import inspect
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +16,9 @@ from typing import Any
 from core.lab.registry import root
 from core.lab.report.entry import Entry
 
+LISTINGS = "source"
+"""The report's folder of copied files."""
+
 
 @dataclass(frozen=True)
 class Source:
@@ -21,28 +26,34 @@ class Source:
 
     Attributes:
         what: what stands there.
-        path: from the checkout's root, or the module's name where it lies elsewhere.
+        path: from the checkout's root, or from the folder that holds the package where it lies elsewhere.
         line: of its beginning.
-        href: relative link to the file, empty unless the report lies within the checkout.
+        file: where it lies now.
     """
 
     what: str
     path: str
     line: int
-    href: str
+    file: Path
 
     @property
     def place(self) -> str:
         """`path:line`, as editors and terminals take it."""
         return f"{self.path}:{self.line}"
 
+    @property
+    def listing(self) -> str:
+        """The report's page with this file."""
+        return f"{LISTINGS}/{self.path}.html"
 
-def sources_of(entry: Entry, page: Path) -> tuple[Source, ...]:
-    """The study, what it runs, its verdict, tables, figures and films; those in one place named together.
+    @property
+    def href(self) -> str:
+        """That page at this line, from the report's root."""
+        return f"{self.listing}#L{self.line}"
 
-    Args:
-        page: the page's final place, from which links lead.
-    """
+
+def sources_of(entry: Entry) -> tuple[Source, ...]:
+    """The study, what it runs, its verdict, tables, figures and films; those in one place named together."""
     study = entry.study
     asked: list[tuple[str, Callable[..., Any]]] = [
         ("what is run", study.experiments),
@@ -59,7 +70,10 @@ def sources_of(entry: Entry, page: Path) -> tuple[Source, ...]:
         place = _place(function)
         if place is not None:
             found.setdefault(place, []).append(what)
-    return tuple(_source(", ".join(names), file, line, page) for (file, line), names in found.items())
+    return tuple(
+        Source(", ".join(names), file.relative_to(_holder(file)).as_posix(), line, file)
+        for (file, line), names in found.items()
+    )
 
 
 def _study_place(entry: Entry) -> tuple[Path, int] | None:
@@ -81,11 +95,8 @@ def _place(function: Callable[..., Any]) -> tuple[Path, int] | None:
         return None
 
 
-def _source(what: str, file: Path, line: int, page: Path) -> Source:
-    checkout = root()
-    if not file.is_relative_to(checkout):
-        return Source(what, file.name, line, "")
-    path = file.relative_to(checkout).as_posix()
-    if not page.resolve().is_relative_to(checkout):
-        return Source(what, path, line, "")
-    return Source(what, path, line, Path(os.path.relpath(file, page.resolve().parent)).as_posix())
+def _holder(file: Path) -> Path:
+    """The folder from which a file's path is told: the checkout's, or that which holds its package."""
+    if file.is_relative_to(root()):
+        return root()
+    return next(folder for folder in file.parents if not (folder / "__init__.py").is_file())

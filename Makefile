@@ -38,6 +38,7 @@ bench: $(VENV)/.ready-bench  ## measure speed against other libraries; `vhat rep
 	$(BIN)/python scripts/bench/rl_throughput.py --turns 3 --updates 20 --out $(OUT)
 	$(BIN)/python scripts/bench/gan_throughput.py --turns 3 --seconds 0.3 --out $(OUT)
 	$(BIN)/python scripts/bench/frontier.py --turns 5 --out $(OUT)
+	$(BIN)/python scripts/bench/reader.py --out $(OUT)
 
 test: lint types  ## lint, types, tests
 	$(BIN)/python -m pytest -n auto --dist worksteal -q

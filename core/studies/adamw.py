@@ -279,6 +279,7 @@ STUDY = Study(
             "bootstrap intervals.",
             "Two panels of dots with intervals for AdamW, Adam with L2, SGD with L2 and Adam without decay.",
             draw_errors,
+            part="controls",
         ),
         FigureSpec(
             "decays",

@@ -279,6 +279,7 @@ STUDY = Study(
             "Left: the ratio of step lengths rises from 3.2 to 6.6 near step 12 and falls to 1 over "
             "thousands of steps. Right: dots with intervals for three variants at two horizons.",
             draw_training,
+            part="controls",
         ),
     ),
     tables=tables,

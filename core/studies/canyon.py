@@ -323,6 +323,7 @@ STUDY = Study(
             "Four panels of dots with intervals: steps to tolerance for eleven variants, by orientation and "
             "tolerance.",
             draw_steps,
+            part="controls",
         ),
         FigureSpec(
             "rates",

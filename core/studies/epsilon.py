@@ -362,6 +362,7 @@ STUDY = Study(
             "whose v follows share one curve.",
             "One panel: all curves fall to 0.01 and rise again, except that of bfloat16 throughout.",
             draw_fading,
+            part="regimes",
         ),
         FigureSpec(
             "lost",

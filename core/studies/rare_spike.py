@@ -370,6 +370,7 @@ STUDY = Study(
             "Left: four rising curves, one for each size of the outlier. Right: dots with intervals, two for "
             "each of five rules: without an outlier and with the largest.",
             draw_coupled,
+            part="regimes",
         ),
     ),
     tables=tables,

@@ -322,6 +322,7 @@ STUDY = Study(
             "at the edge: the median run does not get there.",
             "Four panels of dots with intervals, one panel a regime, five variants each.",
             draw_steps,
+            part="controls",
         ),
         FigureSpec(
             "floor",
@@ -330,6 +331,7 @@ STUDY = Study(
             "Two log-log panels in which the long-run gap rises with the learning rate along a straight "
             "line.",
             draw_floor,
+            part="regimes",
         ),
     ),
     tables=tables,

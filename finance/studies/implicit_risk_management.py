@@ -153,6 +153,7 @@ STUDY = Study(
             "Eight panels of paths, four parametrisations by two risk aversions: with the Euclidean "
             "projection Adam's path ends away from the star.",
             draw_paths,
+            part="controls",
         ),
     ),
     tables=tables,

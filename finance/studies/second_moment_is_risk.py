@@ -281,6 +281,7 @@ STUDY = Study(
             "Four panels of dots with intervals over 18 settings: correlation with volatility, with the "
             "gradient's standard deviation, with its absolute mean, and with the portfolio weight.",
             draw_correlations,
+            part="controls",
         ),
         FigureSpec(
             "along",
@@ -290,6 +291,7 @@ STUDY = Study(
             "Four panels of curves over the step, on a log axis: one day or all days a step, risk aversion "
             "2 or 20; curves for free, simplex and softmax weights.",
             draw_along,
+            part="regimes",
         ),
         FigureSpec(
             "forecasts",

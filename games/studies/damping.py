@@ -106,6 +106,7 @@ STUDY = Study(
             "steps, with 95% intervals. Below the line a path spirals in. Far to the left it hardly moves.",
             "Panels of points with crosses, one a method, over turns in 1,000 steps and growth a turn.",
             draw_swing,
+            part="regimes",
         ),
         FigureSpec(
             "rates",

@@ -237,6 +237,7 @@ STUDY = Study(
             "Modes covered at the end, mean over fresh seeds with 95% bootstrap intervals.",
             "Dots with intervals of the modes covered by each method.",
             draw_final,
+            part="controls",
         ),
         FigureSpec(
             "steadiness",

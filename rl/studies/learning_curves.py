@@ -108,6 +108,7 @@ STUDY = Study(
             "score, log2 of the updates until learned). Left of the dashed line the other variant is better.",
             "Nine panels of dots with intervals, Adam's lead over five variants by task and scale.",
             draw_effects,
+            part="controls",
         ),
         FigureSpec(
             "profiles",
@@ -123,6 +124,7 @@ STUDY = Study(
             "with 95% intervals for which both samples of seeds are resampled.",
             "Four panels of dots with intervals.",
             draw_scores,
+            part="regimes",
         ),
         FigureSpec(
             "rates",

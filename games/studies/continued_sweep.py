@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from functools import cached_property
 
-from core.lab.experiment import Lookup, Payload, Shard, Spec
+from core.lab.experiment import Lookup, Outlook, Payload, Shard, Spec
 from core.lab.sweep import Regime, Sweep, SweepResult, Tuned
 
 
@@ -58,6 +58,15 @@ class ContinuedSweep(Sweep):
     def pending(self, stored: Lookup) -> list[Shard]:
         """The sweep's own shards, and once these are stored the longer ones."""
         return super().pending(stored) or self._longer.pending(stored)
+
+    def outlook(self, stored: Lookup) -> Outlook:
+        """The sweep's own, and the longer ones."""
+        own = super().outlook(stored)
+        if not super().pending(stored):
+            return own
+        # Of regimes whose rates are chosen, and of those whose rates are not.
+        known = [s for s in self._longer.pending(stored) if s.spec["experiment"] == self._longer.name]
+        return Outlook((*own.sure, *known, *self._longer.outlook(stored).sure), own.possible)
 
     def run(self, spec: Spec, *, device: str) -> Payload:
         """Train the rows of one shard, short or long."""

@@ -24,6 +24,7 @@ from games.orbit import descent_growth, descent_growth_per_turn, turning
 from games.oscillation import spectral_peak
 from games.studies.continued_sweep import ContinuedSweep
 from games.studies.swing_sweep import KEPT, MEASURES, SwingSweep, swing
+from tests.lab.test_planning import checked_against_a_run
 
 NOISY = Regime("xy, noise", BilinearGame, {"noise": "additive", "noise_scale": 0.1})
 EXACT = Regime("xy", BilinearGame, {})
@@ -108,6 +109,10 @@ def test_a_continued_path_is_the_reported_one_gone_on() -> None:
             long.curves["distance"][:, at][:, :7], short.curves["distance"][:, ::3][:, :7]
         )
         assert long.steps[-1] == 60
+
+
+def test_the_outlook_holds_what_goes_on() -> None:
+    checked_against_a_run(ContinuedSweep(**settings(20), continued=("GDA", "alternating"), times=3))
 
 
 LONGER = "tuned, 3 times as long"

@@ -29,8 +29,9 @@ class Targets:
     """Weights that are aimed at.
 
     Attributes:
-        days: `[R]`, the first day on which each of them is held; only earlier days were seen.
-        weights: `[R, N]`.
+        days: `[R]`, the first day on which each of them is held, counted in the returns; only earlier days
+            were seen.
+        weights: `[R, N]`, shares of wealth.
     """
 
     days: Indices
@@ -43,7 +44,7 @@ class Backtest:
 
     Attributes:
         first: the first day, counted in the returns that were given.
-        returns: `[T]`, after costs.
+        returns: `[T]`, of each day, after costs.
         weights: `[T, N]`, at the beginning of each day, after any trade.
         days: `[R]`, the days of rebalancing, counted in the returns that were given.
         turnover: `[R]`, sum of absolute changes of weight: 1 for the first purchase, at most 2 for a full

@@ -21,7 +21,13 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Entry:
-    """What was asked for: a ticker's closing prices from `start` to `end` (ISO days, both included)."""
+    """What was asked for: a ticker's closing prices.
+
+    Attributes:
+        ticker: as the source calls it.
+        start, end: the first and the last day, ISO, both included.
+        adjustment: what the prices are adjusted for.
+    """
 
     ticker: str
     start: str
@@ -31,7 +37,12 @@ class Entry:
 
 @dataclass(frozen=True, eq=False)
 class Stored:
-    """Days `[T]` and prices `[T]`, and the day on which they were fetched (ISO)."""
+    """What was fetched.
+
+    Attributes:
+        series: days `[T]` and closing prices `[T]`.
+        fetched: the day on which they were, ISO.
+    """
 
     series: Series
     fetched: str

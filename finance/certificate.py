@@ -23,8 +23,16 @@ INDEFINITE = 1e-10
 
 @dataclass(frozen=True, eq=False)
 class Certificate:
-    """How far K points `[K, D]` are from optimal: prices of both bounds (relative to the gradient's scale and
-    as they are), distances to them (relative to their distance from each other and as they are)."""
+    """How far K points `[K, D]` are from optimal.
+
+    Attributes:
+        prices: of the lower and the upper bounds, `[K, D]` each: the part of the gradient that pushes against
+            them, never negative.
+        distances: to the lower and the upper bounds, `[K, D]` each, never negative.
+        scale: `[K]`, the size of the gradient's terms; the residual takes prices relative to it.
+        span: the largest distance between a variable's bounds; the residual takes distances relative to it.
+        infeasible: `[K]`, the largest violation of a bound or an equality, relative to `span`.
+    """
 
     prices: tuple[Floats, Floats]
     distances: tuple[Floats, Floats]

@@ -109,7 +109,13 @@ def descend(plan: Descent, problem: MeanVariance, lr: float) -> Run:
 
 @dataclass(frozen=True)
 class Found:
-    """Weights `[R, N]`, sqrt(v̂) `[R, N]` (None for a rule that has none), yearly volatilities `[N]`."""
+    """What the runs ended with, beside what is known of the assets.
+
+    Attributes:
+        weights: `[R, N]`.
+        root: `[R, N]`, sqrt(v̂); None for a rule that has none.
+        volatility: `[N]`, a year, of all days' returns.
+    """
 
     weights: Array
     root: Array | None

@@ -60,8 +60,8 @@ class Frontier:
     """All efficient portfolios: linear between K turning points, from greatest return to least variance.
 
     Attributes:
-        mean: m `[N]`.
-        covariance: S `[N, N]`.
+        mean: m `[N]`, expected returns a period.
+        covariance: S `[N, N]`, a period.
         turning: the K turning points; the risk aversion of the first is the largest one up to which it holds.
         pivots: how often a weight reached or left a bound on the way.
         cross: `[K - 1]`, w_k·S w_{k+1}.

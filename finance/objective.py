@@ -35,7 +35,12 @@ _ROUNDING = 1e-12
 
 @dataclass(frozen=True)
 class FieldMoments:
-    """The field of one draw at frozen parameters, exactly: mean `[R, D]` and variance `[R, D]` over draws."""
+    """The field of one draw at frozen parameters, exactly.
+
+    Attributes:
+        mean: `[R, D]`, over draws.
+        variance: `[R, D]`, over draws.
+    """
 
     mean: Tensor
     variance: Tensor

@@ -23,14 +23,14 @@ _AT_ONCE = 2_000_000  # resampled days in memory
 
 @dataclass(frozen=True)
 class Performance:
-    """Estimates with intervals, a year.
+    """Estimates with intervals (estimate, low, high); shares, not percent.
 
     Attributes:
-        growth: geometric mean return.
-        volatility: standard deviation of daily returns times sqrt(252).
-        sharpe: arithmetic mean return less the risk-free rate, over volatility.
-        drawdown: the deepest fall from a peak, negative.
-        turnover: sum of absolute changes of weight, the first purchase left out.
+        growth: geometric mean return a year.
+        volatility: a year, standard deviation of daily returns times sqrt(252).
+        sharpe: arithmetic mean return a year less the risk-free rate, over volatility.
+        drawdown: the deepest fall from a peak, as a share of it, negative.
+        turnover: sum of absolute changes of weight a year, the first purchase left out.
     """
 
     growth: Interval

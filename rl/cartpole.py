@@ -115,7 +115,11 @@ class CartPoleEpisodes:
 
 @dataclass(frozen=True)
 class CartPole:
-    """CartPole-v1: keep a pole upright on a cart, +1 a step (Barto, Sutton and Anderson 1983)."""
+    """CartPole-v1: keep a pole upright on a cart, +1 a step (Barto, Sutton and Anderson 1983).
+
+    Attributes:
+        horizon: the time limit in steps.
+    """
 
     horizon: int = 500
 

@@ -1,7 +1,8 @@
 """Public names say what they do: shapes where arrays go in or out, errors where they raise them.
 
-Public is what has no underscore: modules, classes, functions, methods. A method need not repeat what its
-class says, or a base class, a protocol of its module, or the contract of problems and of play schemes.
+Public is what has no underscore: modules, classes, functions, methods, fields of dataclasses. A method need
+not repeat what its class says, or a base class, a protocol of its module, or the contract of problems and of
+play schemes; nor need a field repeat what these say of it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,7 @@ PACKAGES = ("core", "rl", "games", "finance")
 FILES = sorted(p for package in PACKAGES for p in (ROOT / package).rglob("*.py") if "files" not in p.parts)
 SHAPE = re.compile(r"`[^`]*\[[^\]`]+\][^`]*`|scalar|(?:[Ss]ee|[Aa]s of) `")
 ARRAYS = re.compile(r"\b(Tensor|Array|NDArray|ndarray|Floats)\b")
+ENTRY = re.compile(r"^ {4}(\w[\w, ]*):(.*(?:\n {8}.*)*)", re.MULTILINE)
 CONTRACTS = (("core/lab/problem.py", "Problem"), ("core/optim/play/scheme.py", "PlayScheme"))
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -130,6 +133,28 @@ def takes_arrays(node: Function) -> bool:
     return any(ARRAYS.search(ast.unparse(n)) for n in notes)
 
 
+def is_dataclass(node: ast.ClassDef) -> bool:
+    return any("dataclass" in ast.unparse(d) for d in node.decorator_list)
+
+
+def fields(node: ast.ClassDef) -> dict[str, ast.expr]:
+    """Annotations, by name."""
+    declared = [x for x in node.body if isinstance(x, ast.AnnAssign)]
+    return {x.target.id: x.annotation for x in declared if isinstance(x.target, ast.Name)}
+
+
+def said_of(node: ast.ClassDef) -> dict[str, str]:
+    """By field or method that a class declares: its entry in the class docstring and what stands below it."""
+    found = {name: doc(method) for name, method in methods(node).items()}
+    entries = {name: said for names, said in ENTRY.findall(doc(node)) for name in names.split(", ")}
+    found |= {name: entries.get(name, "") for name in fields(node)}
+    for x, below in pairwise(node.body):
+        match x, below:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                found[name] += text
+    return found
+
+
 def silent(path: Path) -> list[str]:
     where = path.relative_to(ROOT)
     found = [] if doc(tree_of(path)) else [f"{where}: the module"]
@@ -163,6 +188,22 @@ def without_errors(path: Path) -> list[str]:
     return found
 
 
+def unexplained_fields(path: Path) -> list[str]:
+    found = []
+    for node in tree_of(path).body:
+        if not (isinstance(node, ast.ClassDef) and is_public(node.name) and is_dataclass(node)):
+            continue
+        spoken = [(doc(c), said_of(c)) for c in (node, *speakers(path, node))]
+        for name, annotation in fields(node).items():
+            said = " ".join(own[name] for _, own in spoken if name in own)
+            about = " ".join(of for of, own in spoken if name in own)
+            named = said.strip() or re.search(rf"\b{name}\b", about)
+            shaped = SHAPE.search(said) or not ARRAYS.search(ast.unparse(annotation))
+            if is_public(name) and not (named and shaped):
+                found.append(f"{path.relative_to(ROOT)}:{annotation.lineno} {node.name}.{name}")
+    return found
+
+
 def all_of(rule: object) -> list[str]:
     assert callable(rule)
     return [line for path in FILES for line in rule(path)]
@@ -178,6 +219,10 @@ def test_functions_of_arrays_name_their_shapes() -> None:
 
 def test_functions_that_raise_say_what_and_when() -> None:
     assert all_of(without_errors) == []
+
+
+def test_fields_of_public_dataclasses_are_explained() -> None:
+    assert all_of(unexplained_fields) == []
 
 
 WITHOUT_A_PAPER = {"Simultaneous", "Alternating", "Adjusted"}
@@ -225,11 +270,51 @@ BAD = {
             def __init__(self):
                 raise ValueError("x")
     """,
+    "unexplained_fields": """
+        class P(Protocol):
+            size: int
+            "Of all."
+            share: int
+        @dataclass
+        class C:
+            "It has sizes and a `count`. It also has x, `[R]`."
+            count: int
+            size: int
+            share: int
+            near: int
+            "Below it."
+            far: int
+            _own: int
+            x: Tensor
+        @dataclass
+        class D(C):
+            '''It.
+
+            Attributes:
+                far, wide: how far
+                    and wide.
+                y: `[R]`.
+                z: it has none.
+            '''
+            far: int
+            wide: int
+            y: Tensor
+            z: Tensor
+            near: int
+            u: Tensor
+            "`[R]`, below it."
+    """,
 }
 
 
 @pytest.mark.parametrize(
-    ("rule", "names"), [(silent, "C f C.m"), (without_shapes, "f D.m"), (without_errors, "f C")]
+    ("rule", "names"),
+    [
+        (silent, "C f C.m"),
+        (without_shapes, "f D.m"),
+        (without_errors, "f C"),
+        (unexplained_fields, "C.share C.far C.x D.z"),
+    ],
 )
 def test_the_rules_find_what_they_ask_for(
     rule: Callable[[Path], list[str]], names: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -237,6 +322,8 @@ def test_the_rules_find_what_they_ask_for(
     monkeypatch.setitem(globals(), "CONTRACTS", ())
     monkeypatch.setitem(globals(), "ROOT", tmp_path)
     bad = tmp_path / "bad.py"
+    monkeypatch.setitem(globals(), "FILES", [bad])
+    monkeypatch.setitem(globals(), "classes", classes.__wrapped__)
     bad.write_text('"""A module."""\n' + textwrap.dedent(BAD[rule.__name__]), "utf-8")
     found = [line.partition(" ")[2].partition(":")[0] for line in rule(bad)]
     assert found == names.split()

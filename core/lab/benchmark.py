@@ -26,7 +26,12 @@ FOLDER = "bench"
 
 @dataclass(frozen=True)
 class Ratio:
-    """A ratio that was taken in each turn: the median over the turns, the smallest and the largest."""
+    """A ratio that was taken in each turn.
+
+    Attributes:
+        median: over the turns.
+        low, high: the smallest and the largest of them.
+    """
 
     median: float
     low: float
@@ -66,7 +71,15 @@ class Measured:
 
 @dataclass(frozen=True)
 class Machine:
-    """Where it was measured, in words."""
+    """Where it was measured.
+
+    Attributes:
+        processor: its model, in words.
+        cores: how many of them the process may use.
+        threads: of torch.
+        system: operating system and architecture.
+        python, torch: their versions.
+    """
 
     processor: str
     cores: int

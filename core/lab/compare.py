@@ -40,7 +40,11 @@ _NAME = "compare"
 @dataclass(frozen=True, repr=False)
 class Comparison:
     """Tuned variants on one problem, reported on fresh seeds. Printing it shows the table; a notebook shows
-    the figure too."""
+    the figure too.
+
+    Attributes:
+        result: of the sweep behind it, which has one regime.
+    """
 
     result: SweepResult
 

@@ -51,7 +51,14 @@ class InProcess(Executor):
 
 @dataclass(frozen=True)
 class Done:
-    """What a worker gives back: arrays and seconds, or what went wrong in one line and in full."""
+    """What a worker gives back: a shard's result, or what went wrong.
+
+    Attributes:
+        payload: arrays `[...]` by name; None where something went wrong.
+        seconds: of time that it took, also where it failed.
+        error: what went wrong, in one line; empty if nothing did.
+        trace: the same in full, a traceback.
+    """
 
     payload: Payload | None
     seconds: float

@@ -106,7 +106,12 @@ class Measurement:
 
 @dataclass(frozen=True)
 class MeasurementResult:
-    """Cells and their arrays, in the order of the cells."""
+    """Cells and their arrays, in the order of the cells.
+
+    Attributes:
+        cells: as they were measured.
+        arrays: of each cell by name, `[S, ...]`: row s is seed s.
+    """
 
     cells: tuple[Cell, ...]
     arrays: tuple[Payload, ...] = field(repr=False)

@@ -65,9 +65,14 @@ class MetaVariant:
 
 @dataclass(frozen=True)
 class MetaTuned:
-    """How a variant was tuned: the chosen (inner, outer) rates, the mean error of all that were tried, the
-    errors behind it (`[tuning seeds]`, infinite where meta-training diverged), and which of the chosen rates
-    still lies on the edge of its widest grid."""
+    """How a variant was tuned.
+
+    Attributes:
+        best: the chosen (inner, outer) rates.
+        scores: the interquartile mean of the errors of all rates that were tried.
+        errors: `[tuning seeds]` of each of these, on fresh tasks; infinite where training diverged.
+        edges: which of the chosen rates, `inner` or `outer`, still lie on the edge of their widest grid.
+    """
 
     best: Point
     scores: Mapping[Point, float]

@@ -67,8 +67,13 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Measured:
-    """A shard's result; what it took of the processor (on an accelerator: of time), in seconds; and the peak
-    of its process's memory until then, in bytes."""
+    """A shard's result, and what it took.
+
+    Attributes:
+        done: the result.
+        seconds: of the processor; on an accelerator, of time.
+        memory: bytes at the peak of its process until then.
+    """
 
     done: Done
     seconds: float

@@ -14,13 +14,13 @@ from core.lab.random import Keys
 
 @dataclass(frozen=True)
 class Moments:
-    """Moments of the field at frozen parameters, all `[R, D]` float64.
+    """Moments of the field at frozen parameters, all float64.
 
     Attributes:
-        mean: of the field over the samples.
-        variance: unbiased, over the samples.
-        exp_avg_sq: Adam's second moment after the same samples in order, bias-corrected (v-hat).
-        exp_avg: Adam's first moment, bias-corrected (m-hat).
+        mean: `[R, D]`, of the field over the samples.
+        variance: `[R, D]`, unbiased, over the samples.
+        exp_avg_sq: `[R, D]`, Adam's second moment after the same samples in order, bias-corrected (v-hat).
+        exp_avg: `[R, D]`, Adam's first moment, bias-corrected (m-hat).
         samples: how many.
     """
 

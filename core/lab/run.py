@@ -72,8 +72,8 @@ class Run:
             NaN from the moment a replica diverged: never filled in.
         diverged_at: int64 `[R]`, the step whose update was not finite, or -1.
         hits: `{measure: int64 [R]}`, the first step at which a watched measure reached its threshold, or -1.
-        settled: the same for the beginning of the last unbroken stretch beyond the threshold that reaches the
-            end.
+        settled: `{measure: int64 [R]}`, the same for the beginning of the last unbroken stretch beyond the
+            threshold that reaches the end.
         params: `[R, D]`, final parameters (the last finite ones of a diverged replica), if kept.
         path: `[R, T, D]`, if kept.
         state: `{name: [R, D]}`, final state of the rule, if kept.

@@ -38,7 +38,14 @@ class ShardFailed(VhatError):
 
 @dataclass
 class StoredView:
-    """The store as one study sees it; the rows read last are kept, up to `keep` bytes of arrays."""
+    """The store as one study sees it.
+
+    Attributes:
+        store: where results lie.
+        study: the study's id.
+        code: digest of the code that computes it.
+        keep: bytes of arrays that stay in memory, those of the rows that were read last.
+    """
 
     store: Store
     study: str

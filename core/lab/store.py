@@ -90,7 +90,16 @@ def payload_digest(payload: Payload) -> str:
 
 @dataclass(frozen=True)
 class StoredShard:
-    """What is known of a stored shard besides its arrays."""
+    """What is known of a stored shard besides its arrays.
+
+    Attributes:
+        address: SHA-256 of `study`, `spec` and `code`.
+        study: the study's id.
+        spec: what was computed.
+        code: digest of the code that computed it.
+        seconds: that it took.
+        digest: SHA-256 of all of these and of the arrays.
+    """
 
     address: str
     study: str
@@ -102,8 +111,12 @@ class StoredShard:
 
 @dataclass(frozen=True)
 class Claim:
-    """Who computes a shard: this process (`ours`), the process `owner` (`elsewhere`), or nobody any more, for
-    it is `stored`."""
+    """Who computes a shard.
+
+    Attributes:
+        state: `ours`, this process; `elsewhere`, another one; `stored`, nobody any more, for it is stored.
+        owner: the process that does; empty where it is stored.
+    """
 
     state: Literal["ours", "elsewhere", "stored"]
     owner: str = ""
@@ -357,7 +370,12 @@ def _is_sound(row: Sequence[Any]) -> bool:
 
 @dataclass(frozen=True)
 class Health:
-    """A store's rows, and how many of them have a digest that does not fit."""
+    """A store's rows, and how many of them are not sound.
+
+    Attributes:
+        rows: how many there are.
+        damaged: those whose digest does not fit, or which are not in their place.
+    """
 
     rows: int
     damaged: int

@@ -54,7 +54,12 @@ class Plan:
 
 @dataclass(frozen=True)
 class Results:
-    """What a study's experiments gave, by name."""
+    """What a study's experiments gave.
+
+    Attributes:
+        plan: that was run.
+        by_name: the result of each experiment, by the experiment's name.
+    """
 
     plan: Plan
     by_name: Mapping[str, object]
@@ -103,7 +108,13 @@ class FigureSpec:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of a study's page: column heads and rows of ready text."""
+    """A table of a study's page.
+
+    Attributes:
+        caption: what it shows, plain text.
+        columns: their heads.
+        rows: of ready text, a cell a column.
+    """
 
     caption: str
     columns: tuple[str, ...]

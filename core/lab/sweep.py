@@ -34,7 +34,7 @@ class Tuned:
     Attributes:
         best: the chosen setting.
         settings: all that were tried, in the order of the grid.
-        scores: the centre of the objective of each, in its own unit, on the tuning seeds.
+        scores: `[settings]`, the centre of the objective of each on the tuning seeds, in its own unit.
         losses: `[settings, tuning seeds]`, the objective of each replica, in its own unit.
         edge: the names of its settings that lie on the edge of all values tried, `lr` after all widening; not
             those beyond which the rule allows nothing.
@@ -249,7 +249,13 @@ class Sweep:
 
 @dataclass(frozen=True)
 class SweepResult:
-    """What a sweep gave."""
+    """What a sweep gave.
+
+    Attributes:
+        sweep: its definition.
+        tuned: by regime and variant, how it was tuned.
+        runs: by regime and variant, the reported run at the tuned setting; row s is reporting seed s.
+    """
 
     sweep: Sweep
     tuned: Mapping[tuple[str, str], Tuned]

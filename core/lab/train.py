@@ -36,8 +36,7 @@ class Block:
     Attributes:
         variant: rule, fixed hyperparameters, schedule, play scheme.
         rows: a slice of the batch.
-        hyper: tuned hyperparameters, `lr` among them: floats, or float64 tensors with one entry a row of the
-            slice.
+        hyper: tuned hyperparameters, `lr` among them: floats, or float64 tensors `[n]` for a slice of n rows.
     """
 
     variant: Variant

@@ -173,7 +173,13 @@ PROMISES = (
 
 @dataclass(frozen=True)
 class Count:
-    """Trials of one kind, and in how many of them the promise was kept."""
+    """Trials of one kind, and in how many of them the promise was kept.
+
+    Attributes:
+        what: the kind, in the plural.
+        tried: how many there were.
+        kept: how many of these kept it.
+    """
 
     what: str
     tried: int
@@ -185,7 +191,13 @@ class Count:
 
 @dataclass(frozen=True)
 class Measure:
-    """A measured number with the limit that it must not pass."""
+    """A measured number with the limit that it must not pass.
+
+    Attributes:
+        what: was measured.
+        value, limit: both in `unit`.
+        unit: as shown.
+    """
 
     what: str
     value: float

@@ -12,7 +12,12 @@ Check = Callable[[Settings], None]
 
 @dataclass(frozen=True)
 class Range:
-    """The finite numbers from `low` to `high`, without either end if it is open."""
+    """The finite numbers from `low` to `high`, without either end if it is open.
+
+    Attributes:
+        low, high: the ends.
+        open_above, open_below: whether `high`, or `low`, is left out.
+    """
 
     low: float = -math.inf
     high: float = math.inf

@@ -47,7 +47,13 @@ ALLOCATIONS = (
 
 @dataclass(frozen=True)
 class Descended:
-    """A portfolio by an update rule, and the rates from which the first window chooses."""
+    """A portfolio by an update rule.
+
+    Attributes:
+        rule: of `core.optim.rules.RULES`.
+        parametrisation: how parameters give weights.
+        rates: the learning rates from which the first window chooses.
+    """
 
     rule: str
     parametrisation: Parametrisation
@@ -183,7 +189,14 @@ def _counts(days: int) -> Array:
 
 @dataclass(frozen=True, eq=False)
 class Moments:
-    """Yearly Sharpe ratio and volatility, mean over seeds: estimates, and in each resample `[RESAMPLES]`."""
+    """Sharpe ratio and volatility of a portfolio, both a year and the mean over seeds.
+
+    Attributes:
+        sharpe: the estimate, without a risk-free rate.
+        sharpes: `[RESAMPLES]`, the same in each resample.
+        volatility: the estimate.
+        volatilities: `[RESAMPLES]`, the same in each resample.
+    """
 
     sharpe: float
     sharpes: Array
@@ -224,10 +237,10 @@ class Comparison:
 
     Attributes:
         data, name, other: which.
-        measure: what is compared: the difference of Sharpe ratios, or the logarithm of the ratio of
+        measure: what is compared: the difference of Sharpe ratios a year, or the logarithm of the ratio of
             volatilities.
         estimate: of that.
-        resampled: `[RESAMPLES]`.
+        resampled: `[RESAMPLES]`, the same in each resample.
     """
 
     data: str

@@ -71,7 +71,8 @@ class Tuned:
         lowest: True where it is the lowest of the grid.
         final: exploitability at the end, `[S]`.
         distance: to the equilibrium at the end, `[S]`.
-        curve: exploitability `[S, T]` at `steps` `[T]`.
+        curve: exploitability `[S, T]`, at `steps`.
+        steps: `[T]`, training steps.
         tuning: exploitability at the end on the tuning seeds, `[L, S]`, at every rate.
     """
 

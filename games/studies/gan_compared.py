@@ -19,7 +19,11 @@ from games.studies.gan_settings import BUDGETS
 
 @dataclass(frozen=True)
 class Compared:
-    """The sweeps of one budget, by one and by two evaluations a step, as one."""
+    """The sweeps of one budget as one.
+
+    Attributes:
+        parts: the methods with one evaluation of the field a step, then those with two.
+    """
 
     parts: tuple[SweepResult, ...]
 

@@ -26,9 +26,10 @@ class Published:
     Attributes:
         what: who, and which algorithm.
         runs: how many.
-        alike: steps until the published curve first shows 475, averaged over its last `WINDOW` steps.
+        alike: environment steps until the published curve, averaged over its last `WINDOW` steps, first
+            shows 475.
         other: the same where it is averaged in another way.
-        later: return and steps that are published.
+        later: a return that is published, and after how many environment steps.
         terms: how it was counted.
     """
 

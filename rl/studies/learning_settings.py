@@ -39,7 +39,7 @@ class Task:
         untrained: the return of a policy at its start.
         best: the return of a policy that has learned all there is to learn here.
         learned: the return from which a policy counts as having learned.
-        rates: where each variant's grid begins and ends.
+        rates: the learning rates at which each variant's grid begins and ends.
         note: one phrase for the reader.
     """
 

@@ -25,7 +25,15 @@ class Line(TypedDict):
 
 @dataclass(frozen=True)
 class Family:
-    """An update rule, or a scheme that is a method of its own."""
+    """An update rule, or a scheme that is a method of its own.
+
+    Attributes:
+        name: what it is called.
+        pattern: the regular expression of its variants' names, in small letters; the first of `FAMILIES` that
+            is found decides.
+        colour: as `#rrggbb`.
+        marker: matplotlib's code.
+    """
 
     name: str
     pattern: str

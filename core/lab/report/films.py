@@ -45,7 +45,7 @@ class Reel:
     Attributes:
         width, height: of the drawing, in units of 1 / `FINE` points.
         layers: from back to front.
-        clips: left, top, width and height of panels.
+        clips: left, top, width and height of panels, in the same units.
         still: number of the frame that stands still.
         labels: what each frame shows.
         data: all frames, as JSON that is safe within HTML.

@@ -19,7 +19,12 @@ NOT_RUN = "not run"
 
 @dataclass(frozen=True)
 class Pill:
-    """A verdict as shown: a word, a colour and a symbol (the last two by `kind`)."""
+    """A verdict as shown: a word, a colour and a symbol.
+
+    Attributes:
+        kind: the verdict's label, or `not-run`; colour and symbol go by it.
+        word: what is written.
+    """
 
     kind: str
     word: str
@@ -27,7 +32,14 @@ class Pill:
 
 @dataclass(frozen=True)
 class Drawn:
-    """A figure of a page: either a file with its size in CSS pixels, or why there is none."""
+    """A figure of a page: either a file, or why there is none.
+
+    Attributes:
+        name, caption, alt: as in its `FigureSpec`.
+        source: the file, from the report's folder; empty where there is none.
+        width, height: in CSS pixels.
+        problem: what went wrong; empty where nothing did.
+    """
 
     name: str
     caption: str
@@ -40,7 +52,13 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Judged:
-    """A finding with its bar."""
+    """A finding with its bar.
+
+    Attributes:
+        finding: what was judged.
+        bar: its interval as a picture.
+        effect, interval, threshold: as ready text, in the finding's unit.
+    """
 
     finding: Finding
     bar: Bar
@@ -51,7 +69,19 @@ class Judged:
 
 @dataclass(frozen=True)
 class Line:
-    """A study in the first page's table."""
+    """A study in the first page's table.
+
+    Attributes:
+        entry: the study with its results.
+        page: the file of its page, from the report's folder.
+        pill: its verdict in a word.
+        sentence: the answer in short; empty where it has not been run.
+        main: the finding that stands for all; None without one.
+        holds, fails: regimes in which all decisive findings hold, or all fail.
+        unclear: all other regimes that have decisive findings.
+        replicas: how many are behind each decisive finding, as ready text.
+        thumbnail: of the main figure; None where there is none.
+    """
 
     entry: Entry
     page: str
@@ -67,7 +97,12 @@ class Line:
 
 @dataclass(frozen=True)
 class Group:
-    """A domain with its studies."""
+    """A domain with its studies.
+
+    Attributes:
+        domain: the field that they belong to.
+        lines: one a study, in the order in which they are shown.
+    """
 
     domain: Domain
     lines: tuple[Line, ...]
@@ -175,7 +210,13 @@ _HEADINGS: Mapping[Part, str] = {
 
 @dataclass(frozen=True)
 class PagePart:
-    """Figures below one heading, each with its number on the page."""
+    """Figures below one heading, each with its number on the page.
+
+    Attributes:
+        name: of the heading, for links.
+        heading: as shown.
+        figures: pairs (number, figure).
+    """
 
     name: str
     heading: str

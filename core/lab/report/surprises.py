@@ -15,7 +15,15 @@ _ORDER = (Label.REFUTED, Label.CONDITIONAL, Label.INCONCLUSIVE)
 
 @dataclass(frozen=True)
 class Surprise:
-    """A line of the first page."""
+    """A line of the first page.
+
+    Attributes:
+        title: of the study.
+        page: the file of its page, from the report's folder.
+        pill: its verdict in a word.
+        sentence: what was found.
+        claim: what was claimed, the first sentence of it.
+    """
 
     title: str
     page: str

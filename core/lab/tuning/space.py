@@ -37,7 +37,11 @@ _FARTHEST_LOG, _FARTHEST_LOGIT = 230.0, 30.0
 
 @dataclass(frozen=True)
 class Space:
-    """K hyperparameters, each with the bounds (lowest, highest) between which searches begin."""
+    """K hyperparameters, each with the bounds between which searches begin.
+
+    Attributes:
+        ranges: the bounds (lowest, highest) by name, in the order of the coordinates.
+    """
 
     ranges: Mapping[str, tuple[float, float]]
 

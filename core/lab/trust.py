@@ -131,7 +131,7 @@ PROMISES = (
         "and types, old stores, closed pipes, bad CSV files, problems that break the contract: to every "
         "command, script and public function.",
         "at least 80 cases: an exit code other than 0 or a typed error, one line, no traceback",
-        ("tests/cli/test_bad_input.py",),
+        ("tests/cli/test_bad_command_lines.py", "tests/cli/test_bad_calls.py"),
         {"cases": 80},
         "cases",
     ),

@@ -200,11 +200,11 @@ def test_the_tests_of_the_promises_exist_and_know_their_promise() -> None:
 
 def test_a_test_that_counts_nothing_counts_as_itself() -> None:
     tally = Tally()
-    found = tally.trial("tests/cli/test_bad_input.py::test_vhat[x\0y]", passed=True)
+    found = tally.trial("tests/cli/test_bad_command_lines.py::test_vhat[x\0y]", passed=True)
     assert found is not None
     assert found.counts == (Count("cases", 1, 1),)
-    assert found.test == "tests/cli/test_bad_input.py::test_vhat[x?y]"
-    failed = tally.trial("tests/cli/test_bad_input.py::test_vhat[x]", passed=False)
+    assert found.test == "tests/cli/test_bad_command_lines.py::test_vhat[x?y]"
+    failed = tally.trial("tests/cli/test_bad_command_lines.py::test_vhat[x]", passed=False)
     assert failed is not None
     assert failed.counts == (Count("cases", 1, 0),)
     assert tally.trial("tests/lab/test_trust.py::test_x", passed=True) is None

@@ -32,9 +32,11 @@ from finance.prices import Floats
 
 _STILL = 1e-12  # a rate below this counts as none (S and m are scaled to 1)
 _FLAT = 1e-11  # a curvature below this part of its own terms counts as none
+_ROUNDING = 1e-15  # a curvature below this (S is scaled to 1) is all rounding, its own terms too
 _TIED = 1e-13  # means this near to each other (scaled to 1) count as equal
 
 _WIDER = 1e-6  # by how much bounds are moved apart to find a regular vertex
+_WIDENINGS = (0.6180339887498949, 0.41421356237309515, 0.7320508075688772)  # how unlike the amounts are
 
 Indices = npt.NDArray[np.intp]
 
@@ -118,12 +120,15 @@ def _simplex_vertex(linear: Floats, form: StandardForm) -> tuple[Floats, Indices
     # equalities, also where the vertex of the true problem is degenerate; the basis is right for both.
     span = form.upper - form.lower
     unit = float(span.max()) or 1.0
-    wider = _WIDER * unit * (1.0 + np.arange(2 * len(span)).reshape(2, -1) * 0.6180339887498949 % 1.0)
-    lower, upper = form.lower - wider[0], form.upper + wider[1]
-    found, marginals = _simplex(linear, form, lower, upper)
     near = 1e-3 * _WIDER * unit
-    free = np.flatnonzero((found - lower > near) & (upper - found > near))
-    if len(free) != len(form.totals):
+    for factor in _WIDENINGS:
+        wider = _WIDER * unit * (1.0 + np.arange(2 * len(span)).reshape(2, -1) * factor % 1.0)
+        lower, upper = form.lower - wider[0], form.upper + wider[1]
+        found, marginals = _simplex(linear, form, lower, upper)
+        free = np.flatnonzero((found - lower > near) & (upper - found > near))
+        if len(free) == len(form.totals):
+            break
+    else:
         raise LostError("the linear program has no regular vertex")
     x = np.where(2.0 * found > lower + upper, form.upper, form.lower)
     x[free] = 0.0
@@ -300,7 +305,7 @@ class _Walk:
         terms = column * answer
         own = self.curvature[at, at]
         curvature = own - terms.sum()
-        if curvature <= _FLAT * (own + np.abs(terms).sum()):
+        if curvature <= max(_FLAT * (own + np.abs(terms).sum()), _ROUNDING):
             self.room[at] = self.rate[at] = 0.0
             return False
         side = self.side[at]

@@ -92,7 +92,7 @@ class _Line:
         return [self.at(rate) for rate in self.grid.values()]
 
     def best(self, scores: Mapping[Point, float]) -> Point:
-        """The point with the lowest mean error; among equals the one with the smallest rates."""
+        """The point with the lowest score; among equals the one with the smallest rates."""
         return min((p for p in self.points() if p in scores), key=lambda p: (scores[p], p))
 
     def at_edge(self, scores: Mapping[Point, float]) -> bool:

@@ -54,7 +54,7 @@ def centre(values: Array, how: Centre = "iqm") -> float:
     """
     if len(values) == 0 or np.isnan(values).any():
         raise ValueError("a centre needs at least one value, and no NaN")
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         result = float(_CENTRES[how](np.asarray(values, dtype=np.float64), axis=-1))
     # inf - inf in a median or mean of values of both signs: nothing can be said, so the worst is.
     return float("inf") if np.isnan(result) else result
@@ -79,7 +79,7 @@ def _draws(sizes: tuple[int, ...], resamples: int) -> tuple[Array, ...]:
 
 def _percentiles(samples: Array, level: float) -> tuple[float, float]:
     tail = (1.0 - level) / 2.0
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         # Not interpolated: between a finite and an infinite value there is nothing.
         low = float(np.quantile(samples, tail, method="lower"))
         high = float(np.quantile(samples, 1.0 - tail, method="higher"))
@@ -108,7 +108,7 @@ def interval(
         raise ValueError("an interval needs at least two values in each stratum")
     estimate = centre(np.concatenate(strata), how)
     samples = _resampled(strata, resamples)
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         centres = _CENTRES[how](samples, axis=-1)
     centres = np.where(np.isnan(centres), np.inf, centres)
     return (estimate, *_percentiles(centres, level))
@@ -123,7 +123,7 @@ def differences(a: Array, b: Array) -> Array:
     if a.shape != b.shape:
         raise ValueError(f"paired samples have one length, got {a.shape} and {b.shape}")
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         return np.where(a == b, 0.0, a - b)
 
 
@@ -212,7 +212,7 @@ def curve_interval(curves: Array, how: Centre = "iqm", *, level: float = LEVEL) 
     (index,) = _draws((len(values),), CURVE_RESAMPLES)
     columns = np.ascontiguousarray(values.T)
     centres = np.empty((len(columns), CURVE_RESAMPLES))
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         estimate = _CENTRES[how](columns, axis=-1)
         # Some steps at once: one call for all would take much memory, one a step much of the time.
         for some in np.array_split(np.arange(len(centres)), -(-len(centres) // 16)):

@@ -23,7 +23,7 @@ from core.lab import commands
 from core.cli import main
 from tests.lab import bowls
 commands.find = lambda name: bowls.REGISTERED
-commands.studies = lambda: {"tiny-bowl": bowls.REGISTERED}
+commands.survey = lambda: ({"tiny-bowl": bowls.REGISTERED}, ())
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))
 """

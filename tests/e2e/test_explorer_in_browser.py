@@ -183,5 +183,7 @@ def test_the_theme_follows_the_system(page: Page, explorer: Path) -> None:
     page.goto(explorer.as_uri())
     light = painted(page)
     page.emulate_media(color_scheme="dark")
+    # The page's colours and its canvas learn of it one after the other.
     page.wait_for_function("getComputedStyle(document.body).backgroundColor !== 'rgb(255, 255, 255)'")
-    assert painted(page) != light
+    other = "light => (vhat.explorer.redraw(), document.querySelector('#stage').toDataURL() !== light)"
+    page.wait_for_function(other, arg=light)

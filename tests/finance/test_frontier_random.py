@@ -216,6 +216,13 @@ def test_none_of_four_hundred_is_refused() -> None:
     assert refused == 0
 
 
+@pytest.mark.parametrize("seed", [362, 4225, 4580, 4914, 6705, 7438])
+def test_what_was_refused_once_is_solved(seed: int) -> None:
+    """Curvatures that were all rounding, and widened bounds that left a degenerate vertex."""
+    problem = drawn(seed)
+    require_right(problem, efficient_frontier(problem.mean, problem.covariance, problem.allowed))
+
+
 @given(st.integers(0, 2**40), st.sampled_from([0.0, 2.0, 50.0, np.inf]))
 @settings(max_examples=30, deadline=None)
 def test_windows_are_as_good_as_their_frontiers(seed: int, gamma: float) -> None:

@@ -9,7 +9,7 @@ from core.lab.report.entry import Entry
 from core.lab.report.pages import Pill, page_name, pill_of
 from core.lab.verdict import Label, Outcome, Verdict, first_sentence
 
-MOST = 10
+MOST = 6
 _ORDER = (Label.REFUTED, Label.CONDITIONAL, Label.INCONCLUSIVE)
 
 

@@ -188,7 +188,7 @@ STUDY = Study(
     plans={
         "tiny": Plan("tiny", steps=40, tuning_seeds=2, reporting_seeds=2, sizes={"regimes": 1, "budgets": 1}),
         "quick": Plan(
-            "quick", steps=1000, tuning_seeds=8, reporting_seeds=16, sizes={"regimes": 1, "budgets": 1}
+            "quick", steps=900, tuning_seeds=8, reporting_seeds=16, sizes={"regimes": 1, "budgets": 1}
         ),
         "full": Plan(
             "full", steps=1500, tuning_seeds=16, reporting_seeds=32, sizes={"regimes": 6, "budgets": 2}

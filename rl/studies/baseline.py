@@ -144,7 +144,7 @@ STUDY = Study(
             steps=30,
             tuning_seeds=20,
             reporting_seeds=50,
-            sizes={"per_decade": 2, "dial_steps": 12, "samples": 320, "policies": 10},
+            sizes={"per_decade": 2, "dial_steps": 10, "samples": 320, "policies": 10},
         ),
         "full": Plan(
             "full",

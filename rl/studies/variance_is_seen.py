@@ -77,7 +77,7 @@ STUDY = Study(
         "batches of 2 to 128 episodes and beta2 from 0 to 0.999, after 16 updates, where bias correction "
         "makes beta2 from 0.9 on all but coincide, and after 256 at 8 episodes, where it does not; and v-hat "
         "in swing at one stage that meets the next stage of the same run. The quick plan has 10 policies a "
-        "stage and 1,000 gradients for v-hat with 2,000 others for the truth; the full plan has 50 and 4,000 "
+        "stage and 800 gradients for v-hat with 2,000 others for the truth; the full plan has 50 and 4,000 "
         "of each. A policy that does not return what its stage is named for within 150 updates is frozen "
         "there and counted in the tables."
     ),
@@ -121,7 +121,7 @@ STUDY = Study(
             steps=0,
             tuning_seeds=0,
             reporting_seeds=10,
-            sizes={"samples": 1000, "truth": 2000, "few": 1024, "moved": 300},
+            sizes={"samples": 800, "truth": 2000, "few": 1024, "moved": 300},
         ),
         "full": Plan(
             "full",

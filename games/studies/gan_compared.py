@@ -43,6 +43,11 @@ class Compared:
         """Names, in the sweeps' order."""
         return self.parts[0].regimes
 
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Names, in the sweeps' order."""
+        return tuple(name for part in self.parts for name in part.variants)
+
     def part(self, name: str) -> SweepResult:
         """The sweep that holds a method."""
         return next(p for p in self.parts if name in p.variants)
@@ -57,7 +62,7 @@ class Compared:
 
     def edges(self, regime: str) -> list[str]:
         """Methods whose best rate lies on the edge of the widest grid."""
-        return [m for part in self.parts for m in part.variants if part.tuned[regime, m].edge]
+        return [m for m in self.methods if self.part(m).tuned[regime, m].edge]
 
 
 def budgets(results: Results) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from core.lab.study import Results
 from games.mixtures import Mixture
 from games.samples import draw_mass, draw_points
 from games.studies.gan_compared import Compared, budgets, churn, mass, switched
-from games.studies.gan_settings import CONTINUED, METHODS
+from games.studies.gan_settings import CONTINUED
 
 CLAIMED = ("GDA", "Adam", "Adam, beta1 = 0.5", "Adam, beta1 = 0")
 CONTROLS = (
@@ -113,8 +113,8 @@ def draw_final(results: Results) -> Figure:
         rows=rows, columns=columns, width=7.2 + 2.0 * (columns - 1), height=4.4 * rows
     )
     for axes, (of, regime, budget) in zip(panels, cells, strict=False):
-        points = [stats.interval(of.final(regime, m), "mean") for m in METHODS]
-        figures.dots_with_intervals(axes, METHODS, points)
+        points = [stats.interval(of.final(regime, m), "mean") for m in of.methods]
+        figures.dots_with_intervals(axes, of.methods, points)
         figures.label(axes, x="modes covered at the end", title=f"{regime}, {budget} budget")
     return figure
 
@@ -186,9 +186,9 @@ def draw_steadiness(results: Results) -> Figure:
         strict=True,
     ):
         points = [
-            stats.interval(np.nan_to_num(measure(of.run(regime, m)), nan=np.inf), "mean") for m in METHODS
+            stats.interval(np.nan_to_num(measure(of.run(regime, m)), nan=np.inf), "mean") for m in of.methods
         ]
-        figures.dots_with_intervals(axes, METHODS, points)
+        figures.dots_with_intervals(axes, of.methods, points)
         figures.label(axes, x=text)
     panels[1].set_yticklabels([])
     return figure

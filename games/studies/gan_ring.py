@@ -88,7 +88,12 @@ def _parts(
     steps = max(1, evaluations // 2)
     return [
         first(name=f"{name}: one evaluation", variants=ONE_EVALUATION, steps=evaluations, **shared),
-        Sweep(name=f"{name}: two evaluations", variants=TWO_EVALUATIONS, steps=steps, **shared),
+        Sweep(
+            name=f"{name}: two evaluations",
+            variants=TWO_EVALUATIONS[: plan.sizes["two evaluations"]],
+            steps=steps,
+            **shared,
+        ),
     ]
 
 
@@ -158,9 +163,9 @@ STUDY = Study(
         "of samples (1 in 32 of all) lies within 3 standard deviations of its centre. Churn: the share of "
         "128 fixed latents whose sample is in another mode (or none) than at the record before. The same "
         "methods, tuned again, play xy and a 4 x 4 bilinear game of condition 10 with additive noise of 0.2. "
-        "The cures of bilinear games for GDA (optimism, alternation, negative momentum, extragradient, "
-        "consensus), the larger linear game and the churn of latents joined after first results; they enter "
-        "no criterion."
+        "The cures of bilinear games for GDA (optimism, alternation, extragradient; in the full plan also "
+        "negative momentum and consensus), the larger linear game and the churn of latents joined after "
+        "first results; they enter no criterion."
     ),
     criterion=(
         "For each beta1 in {0.9, 0.5, 0} (and each game and budget of the plan): tuned Adam covers at the "
@@ -186,12 +191,26 @@ STUDY = Study(
         "ours are not in it."
     ),
     plans={
-        "tiny": Plan("tiny", steps=40, tuning_seeds=2, reporting_seeds=2, sizes={"regimes": 1, "budgets": 1}),
+        "tiny": Plan(
+            "tiny",
+            steps=40,
+            tuning_seeds=2,
+            reporting_seeds=2,
+            sizes={"regimes": 1, "budgets": 1, "two evaluations": 4},
+        ),
         "quick": Plan(
-            "quick", steps=900, tuning_seeds=8, reporting_seeds=16, sizes={"regimes": 1, "budgets": 1}
+            "quick",
+            steps=1200,
+            tuning_seeds=8,
+            reporting_seeds=16,
+            sizes={"regimes": 1, "budgets": 1, "two evaluations": 4},
         ),
         "full": Plan(
-            "full", steps=1500, tuning_seeds=16, reporting_seeds=32, sizes={"regimes": 6, "budgets": 2}
+            "full",
+            steps=1500,
+            tuning_seeds=16,
+            reporting_seeds=32,
+            sizes={"regimes": 6, "budgets": 2, "two evaluations": 6},
         ),
     },
     experiments=experiments,

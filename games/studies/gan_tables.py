@@ -10,7 +10,7 @@ from core.lab.experiment import Array
 from core.lab.study import Results, Table
 from core.lab.tables import number, sweep_table, with_interval
 from games.studies.gan_compared import STEADINESS, Compared, budgets, regained
-from games.studies.gan_settings import CONTINUED, LINEAR, METHODS
+from games.studies.gan_settings import CONTINUED, LINEAR
 
 QUALITIES = {
     "quality": "good samples",
@@ -38,8 +38,8 @@ def _with(values: Array) -> str:
 
 
 def _quality(of: Compared, regime: str, budget: str) -> Table:
-    names = [n for n in QUALITIES if n in of.run(regime, METHODS[0]).curves]
-    rows = [(m, *(_with(of.run(regime, m).curves[n][:, -1]) for n in names)) for m in METHODS]
+    names = [n for n in QUALITIES if n in of.run(regime, of.methods[0]).curves]
+    rows = [(m, *(_with(of.run(regime, m).curves[n][:, -1]) for n in names)) for m in of.methods]
     return Table(
         f"{regime}, {budget} budget, at the end: share of good samples (on a mixture within 3 standard "
         "deviations of a mode, 0.989 for the data itself), and distances to the data (lower is better).",
@@ -55,7 +55,7 @@ def _steadiness(of: Compared, regime: str, budget: str) -> Table:
             *(_with(measure(of.run(regime, m))) for measure in STEADINESS.values()),
             with_interval(stats.proportion(of.run(regime, m).diverged), 2),
         )
-        for m in METHODS
+        for m in of.methods
     ]
     return Table(
         f"{regime}, {budget} budget: oscillation during training, from 40 records (who covers few modes has "
@@ -103,12 +103,12 @@ def _ranks(results: Results, game: str) -> Table:
     budget = budgets(results)[-1]
     of = Compared.of(results, budget)
     regime = of.regimes[0]
-    near = [stats.centre(linear.final(game, m)) for m in METHODS]
-    covered = [float(of.final(regime, m).mean()) for m in METHODS]
+    near = [stats.centre(linear.final(game, m)) for m in of.methods]
+    covered = [float(of.final(regime, m).mean()) for m in of.methods]
     places = [rankdata(x, method="min").astype(int) for x in (np.array(near), -np.array(covered))]
     rows = [
         (m, number(near[i]), str(places[0][i]), number(covered[i]), str(places[1][i]))
-        for i, m in sorted(enumerate(METHODS), key=lambda pair: near[pair[0]])
+        for i, m in sorted(enumerate(of.methods), key=lambda pair: near[pair[0]])
     ]
     return Table(
         f"Places in the game {game} and in the GAN ({regime}, {budget} budget), each method tuned in each; "

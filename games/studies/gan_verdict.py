@@ -9,7 +9,7 @@ from core.lab.experiment import Array
 from core.lab.study import Results
 from core.lab.verdict import Finding, Outcome, Verdict, finding, tally, verdict
 from games.studies.gan_compared import Compared, budgets, churn
-from games.studies.gan_settings import ADAMS, BUDGETS, CONTINUED, CURES, LINEAR, METHODS
+from games.studies.gan_settings import ADAMS, BUDGETS, CONTINUED, CURES, LINEAR
 
 KEPT = "same rates"
 """Of what goes on for seven times as long without being tuned again."""
@@ -81,14 +81,14 @@ def _carries_over(results: Results, budget: str, regime: str, game: str) -> Find
     """Whether methods that come nearer in a noisy linear game cover more modes."""
     linear, of = Compared.of(results, "linear"), Compared.of(results, budget)
     effect = _resampled_ranks(
-        [linear.final(game, m) for m in METHODS], [of.final(regime, m) for m in METHODS]
+        [linear.final(game, m) for m in of.methods], [of.final(regime, m) for m in of.methods]
     )
     return finding(
-        f"{regime}, {budget}: ranking of {len(METHODS)} methods, {game}",
+        f"{regime}, {budget}: ranking of methods, {game}",
         effect,
         above=0.0,
         replicas=results.plan.reporting_seeds,
-        text=f"Methods that end nearer the equilibrium of {game} cover more modes",
+        text=f"Of {len(of.methods)} methods those that end nearer the equilibrium of {game} cover more modes",
         unit="rank correlation",
         decisive=False,
     )
@@ -115,7 +115,7 @@ def judge(results: Results) -> Verdict:
                     (f"{half}, optimistic", half),
                     (f"{half}, alternating", half),
                     (f"{half}, extragradient", half),
-                    *((cure, "GDA") for cure in CURES),
+                    *((cure, "GDA") for cure in _cures(of)),
                 )
             ]
             beside += [_carries_over(results, budget, regime, game.name) for game in LINEAR]
@@ -171,22 +171,27 @@ def _sentence(results: Results, decisive: list[Finding], beside: list[Finding]) 
     rankings = ", ".join(
         f"{game.name} {_CARRIED[found.outcome]} (rank correlation {found.effect:.2g})"
         for game in LINEAR
-        for found in [parts[f"{regime}, {budget}: ranking of {len(METHODS)} methods, {game.name}"]]
+        for found in [parts[f"{regime}, {budget}: ranking of methods, {game.name}"]]
     )
     edges = of.edges(regime)
     edge = f" (best rate on the edge of the widest grid: {'; '.join(edges)})" if edges else ""
     return (
         f"Of 8 modes, tuned and at the end ({regime}): {values}{edge}; Adam covers more than half a mode "
         f"more than GDA in {held} of {len(decisive)} settings, {said[momentum]}; of GDA's cures on bilinear "
-        f"games {_cured(parts, regime, budget)}; the ranking of methods: from {rankings}. Seven times as "
+        f"games {_cured(parts, of, regime, budget)}; the ranking of methods: from {rankings}. Seven times as "
         f"long at the rates tuned for the short budget: {longer} ({fates})."
     )
 
 
-def _cured(parts: dict[str, Finding], regime: str, budget: str) -> str:
+def _cures(of: Compared) -> list[str]:
+    """Those of the plan."""
+    return [cure for cure in CURES if cure in of.methods]
+
+
+def _cured(parts: dict[str, Finding], of: Compared, regime: str, budget: str) -> str:
     """Which of the cures cover more modes than plain GDA."""
-    found = {cure: parts[f"{regime}, {budget}: {cure} against GDA"].outcome for cure in CURES}
+    found = {cure: parts[f"{regime}, {budget}: {cure} against GDA"].outcome for cure in _cures(of)}
     better = [cure for cure, outcome in found.items() if outcome is Outcome.HOLDS]
-    return f"{len(better)} of {len(CURES)} cover more modes than it" + (
+    return f"{len(better)} of {len(found)} cover more modes than it" + (
         f" ({'; '.join(better)})" if better else ""
     )

@@ -137,7 +137,7 @@ STUDY = Study(
             steps=6,
             tuning_seeds=2,
             reporting_seeds=2,
-            sizes={"per_decade": 1, "dial_steps": 4, "samples": 64, "policies": 2},
+            sizes={"per_decade": 1, "dial_steps": 3, "samples": 64, "policies": 2},
         ),
         "quick": Plan(
             "quick",

@@ -260,6 +260,13 @@ def empty(tmp_path: Path, marks: Path) -> Iterator[Cluster]:
         yield running
 
 
+WITHOUT_VHAT = """
+import pathlib, sys
+# An editable installation puts its checkout on the path of every process.
+sys.path[:] = [folder for folder in sys.path if not (pathlib.Path(folder) / "core" / "lab").is_dir()]
+"""
+
+
 @pytest.mark.soak
 def test_workers_that_do_not_fit_are_named(empty: Cluster, tmp_path: Path) -> None:
     other = tmp_path / "other"
@@ -268,6 +275,7 @@ def test_workers_that_do_not_fit_are_named(empty: Cluster, tmp_path: Path) -> No
     train = other / "core/lab/train.py"
     train.write_text(train.read_text().replace("before = params.clone()", "before = 1.0 * params.clone()"))
     (tmp_path / "bare").mkdir()
+    (tmp_path / "bare" / "sitecustomize.py").write_text(WITHOUT_VHAT)
     for start, line in (
         (lambda: empty.start_worker(path=other), "differs in the code of study 'tiny-bowl'"),
         (lambda: empty.start_worker("--nthreads", "2", "--no-nanny"), "has 2 threads"),

@@ -124,9 +124,10 @@ def test_a_goal_is_reached_on_its_side() -> None:
 
 
 def test_the_report_shows_measurements_on_a_page_of_their_own(tmp_path: Path) -> None:
+    entries = [synthetic.entries()[2]]  # not run: there is nothing else to draw
     measured = (benchmark(), benchmark("sweep", title="A sweep", faster="up"))
-    index, problems = build_report(synthetic.entries(), tmp_path / "report", measured)
-    plain_index, plain_problems = build_report(synthetic.entries(), tmp_path / "plain")
+    index, problems = build_report(entries, tmp_path / "report", measured)
+    plain_index, plain_problems = build_report(entries, tmp_path / "plain")
     assert problems == plain_problems
     assert 'href="benchmarks.html"' in index.read_text("utf-8")
     assert "benchmarks.html" not in plain_index.read_text("utf-8")
@@ -138,5 +139,5 @@ def test_the_report_shows_measurements_on_a_page_of_their_own(tmp_path: Path) ->
     for name in ("one-step", "sweep"):
         assert f'src="figures/benchmarks/{name}.svg"' in page
         assert (index.parent / "figures" / "benchmarks" / f"{name}.svg").stat().st_size > 1000
-    again, _ = build_report(synthetic.entries(), tmp_path / "again", measured)
+    again, _ = build_report(entries, tmp_path / "again", measured)
     assert (again.parent / "benchmarks.html").read_bytes() == page.encode()

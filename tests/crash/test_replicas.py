@@ -21,6 +21,7 @@ from core.lab.sweep import Sweep
 from core.optim.rules import RULES
 from finance.parametrisation import CHARTS, Chart
 from finance.walking import descended_windows
+from games.dirac import DiracGAN
 from games.own import game_from, game_of
 from rl.classic import CLASSIC
 from rl.problems import reinforce
@@ -139,6 +140,7 @@ OWN: dict[str, Callable[[], Problem]] = {
     "a convolution": lambda: module_problem(
         nn.Sequential(nn.Conv1d(1, 2, 3), nn.Flatten(), nn.Linear(8, 1)), 1, 6
     ),
+    "a Dirac-GAN": DiracGAN,
     **{
         f"{name}, any policy": partial(reinforce, name, episodes=2, horizon=12)
         for name in (*CLASSIC, "CartPole-v1")

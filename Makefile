@@ -44,7 +44,7 @@ test: lint types  ## lint, types, tests
 	$(BIN)/python -m pytest -n auto --dist worksteal -q
 
 # The same tests as `vhat doctor --full`; what they count is stored, and `vhat report` shows it on its page on trust.
-soak: $(VENV)/.ready-dev  ## kill, damage and mistreat it for the better part of an hour; store the figures
+soak: $(VENV)/.ready-dev  ## kill, damage and mistreat it for well over an hour; store the figures
 	VHAT_TRUST=$(abspath $(OUT))/trust $(BIN)/python -m pytest -n auto --dist worksteal -q -m 'soak or trust'
 
 lint: $(VENV)/.ready-dev

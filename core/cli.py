@@ -160,7 +160,7 @@ class Doctor:
     """Look at this machine and the stored results in seconds; with --full rerun every promise's tests."""
 
     full: bool = False
-    """rerun the tests (the better part of an hour; needs the development install) and keep what they count"""
+    """rerun the tests (well over an hour; needs the development install) and keep what they count"""
     device: str = "cpu"
     """where a small sweep is tried: cpu, cuda, ..."""
     out: Path = Path("out")

@@ -79,7 +79,7 @@ STUDY = Study(
     ),
     plans={
         "tiny": Plan("tiny", steps=20, tuning_seeds=2, reporting_seeds=2),
-        "quick": Plan("quick", steps=400, tuning_seeds=8, reporting_seeds=16),
+        "quick": Plan("quick", steps=350, tuning_seeds=8, reporting_seeds=16),
         "full": Plan("full", steps=4000, tuning_seeds=20, reporting_seeds=32),
     },
     experiments=experiments,

@@ -230,6 +230,16 @@ def test_the_learning_rate_curve_marks_what_was_chosen() -> None:
     assert axes.get_ylabel() == "loss above the optimum"
 
 
+@pytest.mark.parametrize("failed", [np.inf, np.nan])
+def test_a_rate_at_which_some_diverge_keeps_the_panel_in_bounds(failed: float) -> None:
+    values = np.random.default_rng(2).random((3, 8)) + 0.5
+    values[2, :3] = failed
+    _, (axes,) = figures.new_figure()
+    figures.rate_curve(axes, np.array([0.1, 1.0, 10.0]), values, 0, "Adam", "mean")
+    assert [x.get_marker() for x in axes.lines].count("x") == 1
+    assert np.abs(axes.get_ylim()).max() < 10
+
+
 def test_effects_at_infinity_are_arrows() -> None:
     inf = math.inf
     intervals = [(inf, 1.0, inf), (inf, inf, inf), (1.0, 0.5, 2.0)]

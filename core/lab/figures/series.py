@@ -185,7 +185,7 @@ def rate_curve(
         edge: True where the chosen rate lies on the edge of its grid.
     """
     sign = -1.0 if higher else 1.0
-    points = [interval(np.nan_to_num(sign * row, nan=np.inf), how) for row in values]
+    points = [interval(np.where(np.isnan(row), np.inf, sign * row), how) for row in values]
     centre, low, high = (sign * np.array(x) for x in zip(*points, strict=True))
     low, high = np.minimum(low, high), np.maximum(low, high)
     look = look or line(name)

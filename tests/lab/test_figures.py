@@ -240,6 +240,16 @@ def test_a_rate_at_which_some_diverge_keeps_the_panel_in_bounds(failed: float) -
     assert np.abs(axes.get_ylim()).max() < 10
 
 
+def test_a_curve_that_nears_the_largest_float_is_drawn(tmp_path: Path) -> None:
+    figure, (axes,) = figures.new_figure()
+    axes.plot([1.0, 2.0], [1e-49, 1e283])
+    figures.label(axes, x="step", y="loss", log="y")
+    axes.set_ylim(1e-50, 1e300)
+    with np.errstate(over="ignore"):
+        figures.save_svg(figure, tmp_path / "figure.svg")
+    assert (tmp_path / "figure.svg").stat().st_size > 1000
+
+
 def test_effects_at_infinity_are_arrows() -> None:
     inf = math.inf
     intervals = [(inf, 1.0, inf), (inf, inf, inf), (1.0, 0.5, 2.0)]

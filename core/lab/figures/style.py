@@ -171,6 +171,8 @@ def name_powers(axis: XAxis | YAxis) -> None:
     axis.set_major_locator(_LogTicks())
 
     def text(value: float, _: int | None) -> str:
+        if not 0.0 < value < math.inf:  # a tick beyond the last float
+            return ""
         # Raised digits are glyphs of the font: a formula would be parsed anew for each of them.
         return f"{value:g}" if _narrow(axis) else "10" + str(round(math.log10(value))).translate(_RAISED)
 

@@ -178,9 +178,8 @@ def _film(by: Draughtsman, study: str, spec: FilmSpec, results: Results) -> film
 
 def _by_name(module: str, domain: Domain, plan: Plan, store: Path, device: str, root: Path) -> Material:
     """In another process, which finds the study by the module that holds it."""
-    with undisturbed():
-        registered = Registered(domain, importlib.import_module(module).STUDY, module)
-        return material_of(Stored(registered, plan, store, device).entry(), root)
+    registered = Registered(domain, importlib.import_module(module).STUDY, module)
+    return _here(Stored(registered, plan, store, device), root)[1]
 
 
 def materials(

@@ -242,12 +242,15 @@ def write_report(
 
     check_device(device)
     with opened(out, reading=True) as store:
-        chosen = [Stored(r, r.study.plan(plan).with_seeds(seeds), store.path, device) for r in _chosen(())]
+        chosen = [
+            Stored(r, r.study.plan(plan).with_seeds(seeds), store.path, device, checked=True)
+            for r in _chosen(())
+        ]
     flag = "" if plan == "quick" else f" --{plan}"
     nothing = f"nothing to report: no study of the {plan} plan is stored in {out}; vhat run{flag} --out {out}"
     measured, damaged = stored_benchmarks(out / FOLDER)
     trials, unread = stored_trials(out / TRUST)
-    with engine(workers, "cpu") as (executor, _):
+    with engine(workers, "cpu", start="fork") as (executor, _):
         index, problems = build_report(
             chosen,
             out / REPORT,

@@ -10,6 +10,7 @@ import importlib
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 import traceback
@@ -18,7 +19,7 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
-from typing import ParamSpec, TypeVar
+from typing import Literal, ParamSpec, TypeVar
 
 import torch
 
@@ -29,6 +30,7 @@ from core.lab.study import Plan, Study
 
 P = ParamSpec("P")
 T = TypeVar("T")
+Start = Literal["spawn", "fork"]
 
 
 class WorkerDied(VhatError):
@@ -178,12 +180,13 @@ def one_process_a_shard() -> ProcessPoolExecutor:
 
 
 @contextmanager
-def engine(workers: int | None, device: str) -> Iterator[tuple[Executor, int]]:
+def engine(workers: int | None, device: str, *, start: Start = "spawn") -> Iterator[tuple[Executor, int]]:
     """An executor and how many shards it computes at a time.
 
     Args:
         workers: processes; None means one a core that may be used, and 1 means this process. An accelerator
             is driven from this process.
+        start: see `processes`.
 
     Raises:
         VhatError: for fewer than one worker.
@@ -194,16 +197,23 @@ def engine(workers: int | None, device: str) -> Iterator[tuple[Executor, int]]:
     if count == 1 or device != "cpu":
         yield InProcess(), 1
         return
-    with processes(count) as pool:
+    with processes(count, start=start) as pool:
         yield pool, count
 
 
 @contextmanager
-def processes(count: int) -> Iterator[Executor]:
-    """That many processes, which end with the block: at once if it ends in an error."""
-    # Spawned, not forked: a forked torch may hang on locks held by threads that do not exist in the child.
+def processes(count: int, *, start: Start = "spawn") -> Iterator[Executor]:
+    """That many processes, which end with the block: at once if it ends in an error.
+
+    Args:
+        start: `spawn` begins each anew, as computing needs: a forked torch may hang on locks held by threads
+            that do not exist in the child. `fork` copies this process with all that it has imported, which
+            takes seconds otherwise: for short work on one thread that leaves torch's threads alone. Where
+            forking is not safe (outside Linux) it is spawned all the same.
+    """
     others = multiprocessing.active_children()
-    pool = _Pool(count, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker)
+    method = start if sys.platform == "linux" else "spawn"
+    pool = _Pool(count, mp_context=multiprocessing.get_context(method), initializer=_start_worker)
     try:
         yield pool
     except BaseException:

@@ -129,6 +129,8 @@ class Store:
         path: of the file.
         notify: for lines that are no errors.
         reading: nothing is changed: the file may lie where nothing can be written. It must exist.
+        checked: all pages were read a moment ago by who asks for this; only rows are compared with their
+            digests.
         chosen: a person named the file, not vhat: what is there and is no store of vhat's, not even a damaged
             one, is refused and not set aside.
 
@@ -143,9 +145,11 @@ class Store:
         *,
         notify: Callable[[str], None] = lambda _: None,
         reading: bool = False,
+        checked: bool = False,
         chosen: bool = False,
     ) -> None:
         self.path = path
+        self._checked = checked
         self._notify = notify
         self._reading = reading
         if not reading:
@@ -204,8 +208,9 @@ class Store:
             wait_for(self._db, "PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
             make_tables(self._db)
-        check_pages(self._db, tables)
-        self._check_addresses()
+        if not self._checked:
+            check_pages(self._db, tables)
+            self._check_addresses()
 
     def _check_addresses(self) -> None:
         """Find rows that would be looked for in vain, or found in place of others: quick_check knows no

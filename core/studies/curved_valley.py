@@ -159,7 +159,7 @@ def _sentence(findings: list[Finding], beside: list[Finding]) -> str:
 
 def _height(name: str, x: Array, y: Array) -> Array:
     points = torch.from_numpy(np.stack([x.ravel(), y.ravel()], axis=1))
-    return np.asarray(LANDSCAPES[name][0](points)[0]).reshape(x.shape)
+    return np.asarray(LANDSCAPES[name].height(points)).reshape(x.shape)
 
 
 VIEWS = {

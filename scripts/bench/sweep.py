@@ -30,7 +30,7 @@ from core.lab.run import Recording
 from core.lab.train import Block, train
 from core.lab.variant import Variant
 from core.problems.quadratic import Canyon
-from core.problems.valleys import Valley, rosenbrock
+from core.problems.valleys import Valley, rosenbrock_slope
 from scripts.bench.timing import Steps, command, finish, in_turns
 
 BATCH = 64
@@ -137,7 +137,7 @@ def valley_loops(dim: int) -> Loops:
         return (100.0 * (x[1:] - x[:-1] ** 2) ** 2 + (1.0 - x[:-1]) ** 2).sum()
 
     return formula_loops(
-        torch.full((dim,), 0.5, dtype=torch.float64), height, lambda x: rosenbrock(x[None])[1][0]
+        torch.full((dim,), 0.5, dtype=torch.float64), height, lambda x: rosenbrock_slope(x[None])[0]
     )
 
 

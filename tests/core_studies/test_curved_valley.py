@@ -34,9 +34,9 @@ def test_valleys_keep_the_contract(name: str, dim: int) -> None:
 @given(st.sampled_from(sorted(LANDSCAPES)), st.sampled_from([2, 4, 10]), st.integers(0, 1000))
 def test_the_gradient_is_that_of_the_height(name: str, dim: int, seed: int) -> None:
     params = (2.0 * Keys.of([seed, seed + 1]).normal(dim, dtype=torch.float64)).requires_grad_()
-    height, gradient = LANDSCAPES[name][0](params)
-    (expected,) = torch.autograd.grad(height.sum(), params)
-    assert torch.allclose(gradient, expected, rtol=1e-9, atol=1e-9)
+    landscape = LANDSCAPES[name]
+    (expected,) = torch.autograd.grad(landscape.height(params).sum(), params)
+    assert torch.allclose(landscape.slope(params.detach()), expected, rtol=1e-9, atol=1e-9)
 
 
 def lowest(name: str, dim: int) -> torch.Tensor:
@@ -52,20 +52,20 @@ def lowest(name: str, dim: int) -> torch.Tensor:
 @pytest.mark.parametrize("name", LANDSCAPES)
 @pytest.mark.parametrize("dim", [2, 10])
 def test_the_gap_is_zero_at_the_minimum_and_above_it_elsewhere(name: str, dim: int) -> None:
-    height, gradient = LANDSCAPES[name][0](lowest(name, dim))
-    assert float(height) == pytest.approx(0.0, abs=1e-15)
-    assert gradient.abs().max() < 1e-14
+    landscape, bottom = LANDSCAPES[name], lowest(name, dim)
+    assert float(landscape.height(bottom)) == pytest.approx(0.0, abs=1e-15)
+    assert landscape.slope(bottom).abs().max() < 1e-14
     anywhere = 3.0 * Keys.of(range(500)).normal(dim, dtype=torch.float64)
-    assert (LANDSCAPES[name][0](anywhere)[0] > 0).all()
+    assert (landscape.height(anywhere) > 0).all()
 
 
 @pytest.mark.parametrize("name", LANDSCAPES)
 def test_scipy_finds_nothing_lower(name: str) -> None:
-    landscape = LANDSCAPES[name][0]
+    landscape = LANDSCAPES[name]
 
     def both(x: object) -> tuple[float, object]:
-        height, gradient = landscape(torch.as_tensor(x)[None])
-        return float(height), gradient[0].numpy()
+        point = torch.as_tensor(x)[None]
+        return float(landscape.height(point)), landscape.slope(point)[0].numpy()
 
     for start in Valley(name, 4).init(Keys.of(range(8))):
         assert minimize(both, start.numpy(), jac=True, method="BFGS").fun > -1e-12
@@ -74,9 +74,9 @@ def test_scipy_finds_nothing_lower(name: str) -> None:
 def test_tens_of_dimensions_are_pairs_of_beale_and_a_chain_of_rosenbrock() -> None:
     x = Keys.of([0, 1]).normal(6, dtype=torch.float64)
     for name, parts in (("Beale", [(0, 2), (2, 4), (4, 6)]), ("Rosenbrock", [(i, i + 2) for i in range(5)])):
-        landscape = LANDSCAPES[name][0]
-        expected = sum(landscape(x[:, a:b])[0] for a, b in parts)
-        assert torch.allclose(landscape(x)[0], torch.as_tensor(expected))
+        height = LANDSCAPES[name].height
+        expected = sum(height(x[:, a:b]) for a, b in parts)
+        assert torch.allclose(height(x), torch.as_tensor(expected))
 
 
 @pytest.mark.parametrize("wrong", [{"name": "Himmelblau"}, {"dim": 3}, {"dim": 0}])

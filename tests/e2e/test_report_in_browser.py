@@ -46,6 +46,11 @@ def browser() -> Iterator[Browser]:
         yield found
 
 
+def unfold(page: Page) -> None:
+    """What is folded is read too."""
+    page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true; })")
+
+
 def test_these_are_all_pages(report: Path) -> None:
     found = {p.relative_to(report).with_suffix("").as_posix() for p in report.rglob("*.html")}
     listings = {name for name in found if name.startswith("source/")}
@@ -62,6 +67,7 @@ def test_every_page_opens_without_a_complaint_and_fits(
     page = opened(browser, complaints, dark=dark, width=width)
     for name in PAGES:
         page.goto((report / f"{name}.html").as_uri(), wait_until="load")
+        unfold(page)
         # What is far down is loaded when one comes to it.
         page.evaluate("[...document.images].forEach(i => { i.loading = 'eager'; })")
         page.wait_for_function("[...document.images].every(i => i.complete && i.naturalWidth > 0)")
@@ -79,6 +85,7 @@ def test_axe_finds_nothing_to_mend(browser: Browser, report: Path, width: int, d
     page = opened(browser, [], dark=dark, width=width)
     for name in PAGES:
         page.goto((report / f"{name}.html").as_uri(), wait_until="load")
+        unfold(page)
         found = Axe().run(page)
         assert found.violations_count == 0, f"{name}:\n{found.generate_report()}"
     page.context.close()
@@ -121,6 +128,21 @@ def test_a_screen_reader_is_told_what_a_figure_shows(browser: Browser, report: P
         assert image.evaluate("node => node.closest('a, button') === null")
     alone = page.get_by_role("link", name="Figure 1 by itself", exact=True)
     assert alone.get_attribute("href") == images.first.get_attribute("src")
+    page.context.close()
+
+
+def test_a_figure_is_read_in_numbers(browser: Browser, report: Path) -> None:
+    """Folded until one asks; then a table that names its panel, each row with its head."""
+    page = opened(browser, [])
+    page.goto((report / "studies" / "synthetic.html").as_uri())
+    fold = page.locator("figure", has=page.get_by_alt_text("A row a regime.", exact=True)).locator("details")
+    table = fold.get_by_role("table")
+    assert not table.is_visible()
+    fold.locator("summary").click()
+    assert table.is_visible()
+    row = table.get_by_role("row", name="along the axes")
+    assert row.get_by_role("rowheader").inner_text() == "along the axes [x]"
+    assert row.get_by_role("cell").inner_text() == "0.42 [0.31, 0.58]"
     page.context.close()
 
 

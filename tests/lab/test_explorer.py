@@ -19,7 +19,7 @@ from core.lab.random import Keys
 from core.lab.report import build_report
 from core.optim.rules import RULES
 from core.problems.quadratic import Canyon
-from core.problems.valleys import rosenbrock
+from core.problems.valleys import rosenbrock, rosenbrock_slope
 from games.bilinear import BilinearGame
 from tests.e2e.browser import javascript, needs_javascript
 
@@ -125,7 +125,7 @@ def test_its_problems_are_the_labs(name: str) -> None:
         {"name": name, "points": points.tolist()},
     )
     if name == "rosenbrock":
-        height, field = rosenbrock(points)
+        height, field = rosenbrock(points), rosenbrock_slope(points)
     elif name == "xy":
         game = BilinearGame()
         height, field = points.norm(dim=1), game.field(points, keys, 0).values

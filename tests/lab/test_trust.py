@@ -32,7 +32,7 @@ from core.lab.trust import (
     trust_text,
     versions_here,
 )
-from tests.tally import Tally, forget_the_gone
+from tests.tally import GO_ON, Tally, forget_the_gone, tried
 
 OTHER_KILLS = tuple(
     Count(what, int(least), int(least))
@@ -186,6 +186,41 @@ def test_figures_of_tests_that_are_gone_are_forgotten(tmp_path: Path) -> None:
     assert {t.test for t in stored_trials(tmp_path)[0]} == {kept.test, elsewhere.test}
 
 
+def test_a_soak_goes_on_with_what_was_not_kept_on_this_code_by_these_tests(tmp_path: Path) -> None:
+    tests, folder = tmp_path / "tests", tmp_path / "trust"
+    tests.mkdir()
+    (tests / "test_a.py").write_text("", "utf-8")
+    os.utime(tests / "test_a.py", (1e9, 1e9))
+    here = versions_here()
+    broken = Count("kill points", 9, 8)
+    for name, changes in {
+        "kept": {},
+        "failed": {"passed": False},
+        "broken": {"counts": (broken,)},
+        "older": {"versions": {**here, "code": "older"}},
+        "other": {"versions": {**here, "torch": "0"}},
+    }.items():
+        trial(test=f"tests/a.py::{name}", **{"versions": here, **changes}).save(folder)
+    assert tried(folder, tests) == {"tests/a.py::kept"}
+    (tests / "test_a.py").write_text("# changed", "utf-8")
+    os.utime(tests / "test_a.py", (2e10, 2e10))
+    assert tried(folder, tests) == frozenset()
+
+
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_a_run_that_goes_on_leaves_out_what_was_tried(tmp_path: Path, goes_on: bool) -> None:
+    own = "tests/test_untrusted.py::test_the_ban_leaves_the_rest_alone"
+    changes = {VARIABLE: str(tmp_path), "PYTHONPATH": str(root())}
+    environment = {k: v for k, v in os.environ.items() if k != GO_ON} | changes
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", own]
+    first = subprocess.run(command, cwd=root(), env=environment, capture_output=True, text=True, check=True)
+    assert "1 passed" in first.stdout
+    environment |= {GO_ON: "1"} if goes_on else {}
+    again = subprocess.run(command, cwd=root(), env=environment, capture_output=True, text=True, check=False)
+    assert ("1 deselected" in again.stdout) == goes_on
+    assert ("1 passed" in again.stdout) == (not goes_on)
+
+
 def test_the_tests_of_the_promises_exist_and_know_their_promise() -> None:
     for promise in PROMISES:
         assert promise.tests
@@ -262,7 +297,8 @@ def test_the_report_shows_every_promise(tmp_path: Path) -> None:
     page = (index.parent / "trust.html").read_text("utf-8").replace("&#39;", "'")
     for promise in PROMISES:
         for text in (promise.text, promise.tried, promise.goal):
-            assert text in page
+            for odd, part in enumerate(text.split("`")):
+                assert (f"<code>{part}</code>" if odd % 2 else part) in page
     for text in (
         "604 of 604 kill points",
         "growth: 1.5 bytes a step (limit 8)",

@@ -14,6 +14,8 @@ from core.lab.stats import Interval
 from core.lab.verdict import Finding, Outcome
 
 OUTCOME_COLOURS = {Outcome.HOLDS: "#00795A", Outcome.FAILS: "#B84A00", Outcome.UNCLEAR: "#6b6b6b"}
+LEFT, RIGHT = r"$\leftarrow$", r"$\rightarrow$"
+"""Markers at the end of an interval that reaches infinity."""
 _OUTCOME_MARKERS = {Outcome.HOLDS: "o", Outcome.FAILS: "s", Outcome.UNCLEAR: "D"}
 
 
@@ -147,9 +149,9 @@ def _interval(
         "mew": 0.4,
     }
     if ends[0] == limits[0]:
-        axes.plot(limits[0], row, marker=r"$\leftarrow$", **at_infinity)
+        axes.plot(limits[0], row, marker=LEFT, **at_infinity)
     if ends[1] == limits[1]:
-        axes.plot(limits[1], row, marker=r"$\rightarrow$", **at_infinity)
+        axes.plot(limits[1], row, marker=RIGHT, **at_infinity)
     if math.isfinite(estimate):
         axes.plot(
             estimate,

@@ -1,7 +1,8 @@
 """Measures of text and ticks, taken once a figure: to lay out and draw one asks for each some twenty times.
 
 Within `remembered()` two methods of matplotlib's own give again what they gave for the same text in the same
-font, and for the same axis with the same limits. A test compares the bytes of figures drawn with and without.
+font, and for the same axis with the same limits and room for as many ticks. A test compares the bytes of
+figures drawn with and without.
 """
 
 from __future__ import annotations
@@ -62,15 +63,14 @@ def _layouts(measure: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _ticks(update: Callable[..., Any]) -> Callable[..., Any]:
-    """The ticks of an axis that are seen, put in their places: a matter of its limits and its length."""
+    """The ticks of an axis that are seen, at their values: a matter of its limits and of how many have room;
+    where on the page it lies does not count."""
     known: dict[Axis, tuple[object, Any]] = {}
 
     def ticks(axis: Axis) -> Any:
-        figure = axis.get_figure(root=True)
         key = (
             tuple(axis.get_view_interval()),
-            axis.axes.bbox.bounds,
-            figure.dpi if figure is not None else 0.0,
+            axis.get_tick_space(),
             axis.get_scale(),
             axis.get_major_locator(),
             axis.get_major_formatter(),

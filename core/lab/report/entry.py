@@ -99,17 +99,19 @@ class Stored:
         plan: with the seeds that were asked for.
         store: the file.
         device: where the results were computed.
+        checked: the file was opened and found sound a moment ago, for all studies at once.
     """
 
     registered: Registered
     plan: Plan
     store: Path
     device: str = "cpu"
+    checked: bool = False
 
     def entry(self) -> Entry:
         """Results, verdict and provenance; without them where not all of the plan is stored."""
         domain, study = self.registered.domain, self.registered.study
-        store = Store(self.store, notify=say, reading=True)
+        store = Store(self.store, notify=say, reading=True, checked=self.checked)
         try:
             job = job_of(self.registered, self.plan, store, device=self.device)
             try:

@@ -19,6 +19,7 @@ from core.lab.engines import InProcess, WorkerDied
 from core.lab.errors import VhatError
 from core.lab.figures import save_svg, save_thumbnail, style
 from core.lab.figures.remembered import remembered
+from core.lab.figures.words import Panel, words_of
 from core.lab.films import FilmSpec
 from core.lab.registry import Domain, Registered
 from core.lab.report import films
@@ -80,7 +81,7 @@ class Draughtsman:
         """A figure in its file, or why there is none."""
         path = self.root / planned.source
 
-        def make() -> tuple[float, float]:
+        def make() -> tuple[tuple[float, float], tuple[Panel, ...]]:
             # What is too large for a float is drawn as what it becomes: infinite.
             with style(), remembered(), np.errstate(over="ignore"):
                 figure = draw()
@@ -88,13 +89,14 @@ class Draughtsman:
                 filled = save_svg(figure, path)
                 if thumbnail:
                     save_thumbnail(figure, self.root / thumbnail, filled)
-            return _size_of(path)
+                return _size_of(path), words_of(figure)
 
-        size = self.attempt(f"figure {planned.name!r}", make)
-        if size is None:
+        made = self.attempt(f"figure {planned.name!r}", make)
+        if made is None:
             path.unlink(missing_ok=True)
             return replace(planned, source="", problem=self.problems[-1])
-        return replace(planned, width=_pixels(size[0]), height=_pixels(size[1]))
+        (width, height), words = made
+        return replace(planned, width=_pixels(width), height=_pixels(height), words=words)
 
     def film(self, planned: films.Shown, shoot: Callable[[Path], films.Reel]) -> films.Shown:
         """A film, or why there is none."""
@@ -127,16 +129,18 @@ def _size_of(path: Path) -> tuple[float, float]:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """No search for dead objects inside, one afterwards: a figure is full of cycles, and to look through all
-    of them again and again takes an eighth of the time to draw."""
+    """No search for dead objects inside, and one afterwards, among those born inside: a figure is full of
+    cycles, and to look through all objects again and again takes an eighth of the time to draw."""
     searching = gc.isenabled()
     gc.disable()
+    gc.freeze()
     try:
         yield
     finally:
         if searching:
             gc.enable()
             gc.collect()
+        gc.unfreeze()
 
 
 def material_of(entry: Entry, root: Path) -> Material:
@@ -176,10 +180,12 @@ def _film(by: Draughtsman, study: str, spec: FilmSpec, results: Results) -> film
     return by.film(planned, lambda path: films.shoot(spec.draw(results), path))
 
 
-def _by_name(module: str, domain: Domain, plan: Plan, store: Path, device: str, root: Path) -> Material:
+def _by_name(
+    module: str, domain: Domain, plan: Plan, store: Path, device: str, checked: bool, root: Path
+) -> Material:
     """In another process, which finds the study by the module that holds it."""
     registered = Registered(domain, importlib.import_module(module).STUDY, module)
-    return _here(Stored(registered, plan, store, device), root)[1]
+    return _here(Stored(registered, plan, store, device, checked), root)[1]
 
 
 def materials(
@@ -199,8 +205,8 @@ def materials(
             own = entries[i]
             if isinstance(own, Stored):
                 registered = own.registered
-                where = (registered.module, registered.domain, own.plan, own.store, own.device, root)
-                futures[i] = executor.submit(_by_name, *where)
+                where = (own.plan, own.store, own.device, own.checked, root)
+                futures[i] = executor.submit(_by_name, registered.module, registered.domain, *where)
         return [
             _joined(own, futures[i].result()) if i in futures else _here(own, root)
             for i, own in enumerate(entries)

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from core.lab.figures.words import Panel
 from core.lab.registry import Domain
 from core.lab.report.bar import Bar, bar_of
 from core.lab.report.entry import Entry
@@ -38,6 +39,7 @@ class Drawn:
         name, caption, alt: as in its `FigureSpec`.
         source: the file, from the report's folder; empty where there is none.
         width, height: in CSS pixels.
+        words: its panels in numbers.
         problem: what went wrong; empty where nothing did.
     """
 
@@ -47,6 +49,7 @@ class Drawn:
     source: str = ""
     width: int = 0
     height: int = 0
+    words: tuple[Panel, ...] = ()
     problem: str = ""
 
 

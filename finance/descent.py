@@ -27,7 +27,7 @@ from core.optim.rules import RULES
 from finance.correlates import permutation_band, rank_agreement
 from finance.moments import TRADING_DAYS, volatility
 from finance.objective import MeanVariance
-from finance.point_names import name_points
+from finance.point_names import laid_out, name_points
 from finance.prices import Prices
 
 NAME = "scripts/finance"
@@ -211,5 +211,6 @@ def draw(plan: Descent, prices: Prices, problem: MeanVariance, found: Found) -> 
         )
     figures.legend_below(figure)
     if found.root is not None:
+        laid_out(figure)
         name_points(panels[1], 100 * found.volatility, up, tickers.tolist())
     return figure

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from core.lab import figures
 from core.lab.experiment import Array
@@ -13,13 +14,18 @@ from core.lab.experiment import Array
 Box = tuple[float, float, float, float]
 
 
+def laid_out(figure: Figure) -> None:
+    """Put the panels where they will be, for the layout decides where points lie."""
+    with figures.style():
+        figure.draw_without_rendering()
+
+
 def name_points(axes: Axes, x: Array, y: Array, names: Sequence[str]) -> None:
     """A name beside each point (x and y `[n]`), where it covers least; scales and limits of the axes must be
-    set before."""
+    set, and the figure `laid_out`, before."""
     figure = axes.get_figure(root=True)
     assert figure is not None
     with figures.style():
-        figure.draw_without_rendering()  # the layout decides where points lie
         points = axes.transData.transform(np.column_stack([x, y])) * 72.0 / figure.dpi
         taken = [(across - 3.0, up - 3.0, across + 3.0, up + 3.0) for across, up in points]
         for i, name in enumerate(names):

@@ -14,7 +14,7 @@ from core.lab.tables import number
 from finance.backtest import Backtest
 from finance.frontier import Frontier, NoTangencyError, Portfolios
 from finance.moments import TRADING_DAYS, realised_volatility
-from finance.point_names import name_points
+from finance.point_names import laid_out, name_points
 from finance.prices import Days, Floats
 from finance.wealth_axis import label_wealth
 
@@ -80,6 +80,7 @@ def draw_frontier(
         axes.axhline(0.0, color=QUIET, lw=0.6)
     figures.label(axes, x="volatility [% a year]", y="expected return [% a year]")
     figures.legend_below(figure)
+    laid_out(figure)
     name_points(axes, _ROOT * deviation, _YEAR * frontier.mean, tickers)
     return figure
 

@@ -113,7 +113,7 @@ def forget_the_gone(folder: Path, collected: Iterable[str]) -> None:
 
 
 def tried(folder: Path, tests: Path) -> frozenset[str]:
-    """Tests whose promise was kept on this code and these packages, as the tests stand: none was changed since."""
+    """Tests whose promise was kept on this code and these packages, and none was changed since."""
     changed = max(path.stat().st_mtime for path in tests.rglob("*.py"))
     here = versions_here()
     return frozenset(

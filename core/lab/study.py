@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar
 
 from core.lab.errors import VhatError, nearest
 from core.lab.experiment import Experiment
@@ -16,6 +16,9 @@ from core.lab.films import FilmSpec
 from core.lab.measurement import MeasurementResult
 from core.lab.sweep import SweepResult
 from core.lab.verdict import Verdict
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as MatplotlibFigure
@@ -63,6 +66,7 @@ class Results:
 
     plan: Plan
     by_name: Mapping[str, object]
+    _made: dict[object, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def sweep(self, name: str) -> SweepResult:
         """The result of a sweep."""
@@ -75,6 +79,17 @@ class Results:
         found = self.by_name[name]
         assert isinstance(found, MeasurementResult)
         return found
+
+    def once(self, make: Callable[Concatenate[Results, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """`make(self, ...)`, made the first time only: judge, tables and figures often ask for the same.
+
+        The arguments must be hashable, and nobody may change what comes back.
+        """
+        key = (make, args, tuple(sorted(kwargs.items())))
+        if key not in self._made:
+            self._made[key] = make(self, *args, **kwargs)
+        made: T = self._made[key]
+        return made
 
     def to_pandas(self) -> Any:
         """All values as one pandas `DataFrame`, one a row: see `core.lab.frames.results_frame`."""

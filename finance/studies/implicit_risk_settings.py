@@ -98,6 +98,7 @@ def come_to_rest(cell: Cell, keys: Keys, *, device: str) -> dict[str, Tensor]:
     return {v.name: weights[i * rows : (i + 1) * rows] for i, v in enumerate(members)}
 
 
+@cache
 def rest_problem(parametrisation: str, risk_aversion: float, *, device: str = "cpu") -> MeanVariance:
     """The problem of the long runs."""
     return market(

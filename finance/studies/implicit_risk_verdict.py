@@ -38,7 +38,7 @@ NEARER = 0.5
 
 
 def _more_cautious(results: Results, regime: str) -> Finding:
-    ends = [end_of(results, regime, v)["volatility"] for v in (ADAM, SHARED)]
+    ends = [results.once(end_of, regime, v)["volatility"] for v in (ADAM, SHARED)]
     return finding(
         regime,
         stats.ratio(ends[0], ends[1]),
@@ -69,7 +69,7 @@ def _at_equal_gap(results: Results, parametrisation: str, risk_aversion: float, 
 
 
 def _control(results: Results, regime: str, other: str, text: str) -> Finding:
-    ends = [end_of(results, regime, v)["volatility"] for v in (other, SHARED)]
+    ends = [results.once(end_of, regime, v)["volatility"] for v in (other, SHARED)]
     return finding(
         f"{regime}: {_control_name(other)}",
         stats.ratio(ends[0], ends[1]),
@@ -82,7 +82,7 @@ def _control(results: Results, regime: str, other: str, text: str) -> Finding:
 
 
 def _spread(results: Results, regime: str, what: str, text: str) -> Finding:
-    ends = [end_of(results, regime, v)[what] for v in (ADAM, SHARED)]
+    ends = [results.once(end_of, regime, v)[what] for v in (ADAM, SHARED)]
     return finding(
         f"{regime}: {what}",
         stats.ratio(ends[0], ends[1]),
@@ -207,7 +207,7 @@ def _caution_table(results: Results) -> Table:
     sweep, rows = results.sweep("tuned"), []
     for regime in sweep.regimes:
         for name in sweep.variants:
-            end = end_of(results, regime, name)
+            end = results.once(end_of, regime, name)
             tuned = sweep.tuned[regime, name]
             rows.append(
                 (

@@ -16,8 +16,8 @@ from finance.studies.out_of_sample_settings import (
     DESCENDED,
     EXACT,
     all_backtests,
+    all_moments,
     interval,
-    moments_of,
     traded,
 )
 from finance.wealth_axis import label_wealth
@@ -44,8 +44,8 @@ def draw_performance(results: Results) -> Figure:
     names = (*ALLOCATIONS, *DESCENDED)
     for number, data in enumerate(DATA):
         sharpe, volatility, turnover = panels[3 * number : 3 * number + 3]
-        runs = all_backtests(results, data)
-        found = {name: moments_of(r) for name, r in runs.items()}
+        runs = results.once(all_backtests, data)
+        found = results.once(all_moments, data)
         base = found["1/N"]
         for row, name in enumerate(names):
             colour = INK if name in ALLOCATIONS else figures.colour(name)
@@ -69,7 +69,7 @@ def draw_wealth(results: Results) -> Figure:
     figure, panels = figures.new_figure(columns=2, width=10.0, height=4.4)
     for axes, data in zip(panels, DATA, strict=True):
         dates = Embedded(data).fetch().dates[1:]  # type: ignore[arg-type]  # from DATA
-        for name, runs in all_backtests(results, data).items():
+        for name, runs in results.once(all_backtests, data).items():
             if name not in SHOWN:
                 continue
             wealth = np.median(np.stack([run.wealth for run in runs]), axis=0)[1:]

@@ -215,6 +215,11 @@ def moments_of(runs: list[Backtest]) -> Moments:
     return Moments(float(sharpe[0]), sharpe[1:], float(volatility[0]), volatility[1:])
 
 
+def all_moments(results: Results, data: str) -> dict[str, Moments]:
+    """Of every portfolio."""
+    return {name: moments_of(runs) for name, runs in results.once(all_backtests, data).items()}
+
+
 def interval(estimate: float, resampled: Array) -> Interval:
     """With 95% percentiles of resampled estimates `[B]`."""
     low, high = np.quantile(resampled, [0.025, 0.975])
@@ -270,7 +275,7 @@ def comparisons(results: Results) -> dict[str, list[Comparison]]:
     """All that is compared, in the families within which false discoveries are controlled."""
     adam, rivals, standard, calm = [], [], [], []
     for data in DATA:
-        found = {name: moments_of(runs) for name, runs in all_backtests(results, data).items()}
+        found = results.once(all_moments, data)
 
         def sharpe(name: str, other: str, found: dict[str, Moments] = found, data: str = data) -> Comparison:
             a, b = found[name], found[other]

@@ -18,10 +18,9 @@ from finance.studies.out_of_sample_settings import (
     RESAMPLES,
     Comparison,
     all_backtests,
-    backtests,
+    all_moments,
     comparisons,
     interval,
-    moments_of,
     traded,
 )
 from finance.studies.provenance import prices_table
@@ -54,8 +53,8 @@ def _finding(one: Comparison, days: int, *, decisive: bool = False) -> Finding:
 
 def judge(results: Results) -> Verdict:
     """The criterion, data set by data set; everything else beside it."""
-    families = comparisons(results)
-    days = {data: len(backtests(results, data, "1/N")[0].returns) for data in DATA}
+    families = results.once(comparisons)
+    days = {data: len(results.once(all_backtests, data)["1/N"][0].returns) for data in DATA}
     found = {
         name: [_finding(one, days[one.data], decisive=name == "Adam") for one in family]
         for name, family in families.items()
@@ -114,7 +113,7 @@ def _comparison_table(results: Results) -> Table:
             number(one.p_value, 2),
             number(p, 2),
         )
-        for family in comparisons(results).values()
+        for family in results.once(comparisons).values()
         for one, p in zip(family, _adjusted(family), strict=True)
     ]
     return Table(
@@ -130,9 +129,9 @@ def _comparison_table(results: Results) -> Table:
 
 def _performance_table(results: Results, data: str) -> Table:
     rows = []
-    for name, runs in all_backtests(results, data).items():
+    for name, runs in results.once(all_backtests, data).items():
         found = performance(runs[0], mean_block=BLOCK, resamples=TABLE_RESAMPLES)
-        every = moments_of(runs)
+        every = results.once(all_moments, data)[name]
         percent = [
             with_interval((100 * a, 100 * b, 100 * c))
             for a, b, c in (found.growth, found.volatility, found.drawdown)

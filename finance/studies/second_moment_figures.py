@@ -15,7 +15,7 @@ from core.lab.verdict import finding
 from finance.correlates import permutation_band, rank_agreement
 from finance.embedded import Embedded
 from finance.moments import TRADING_DAYS
-from finance.point_names import name_points
+from finance.point_names import laid_out, name_points
 from finance.studies.second_moment_settings import (
     FAST,
     PARAMETRISATIONS,
@@ -43,9 +43,10 @@ def draw_assets(results: Results) -> Figure:
     figure, panels = figures.new_figure(rows=2, columns=3, width=10.8, height=7.4, sharex=True)
     tickers = Embedded().fetch().tickers
     rows = [(batch, p) for batch in ("1 day", "all days") for p in PARAMETRISATIONS]
+    points: dict[Axes, tuple[Array, Array]] = {}
     for axes, (batch, p) in zip(panels, rows, strict=True):
         regime = f"{p}, {batch}, γ = {RISK_AVERSIONS[0]:g}"
-        root, seen = at_the_end(results, regime)
+        root, seen = results.once(at_the_end, regime)
         corrected = np.median(root, axis=0) / np.sqrt(1.0 - BETA2**results.plan.steps)
         held = np.median(seen.weight, axis=0) > HELD
         look = figures.lines(PARAMETRISATIONS)[p]
@@ -67,15 +68,18 @@ def draw_assets(results: Results) -> Figure:
         axes.set_xticks([20, 30, 40, 60], ["20", "30", "40", "60"])
         axes.set_xticks([], minor=True)
         axes.set_xlim(18, 80)
-        _points(axes, 100 * seen.volatility, corrected, held, tickers, look["color"])
+        points[axes] = 100 * seen.volatility, corrected
+        _discs(axes, *points[axes], held, look["color"])
+    laid_out(figure)
+    for axes, (x, y) in points.items():
+        name_points(axes, x, y, tickers)
     return figure
 
 
-def _points(axes: Axes, x: Array, y: Array, held: Array, tickers: tuple[str, ...], colour: str) -> None:
-    """Discs with their tickers; full ones are held."""
+def _discs(axes: Axes, x: Array, y: Array, held: Array, colour: str) -> None:
+    """Full ones are held."""
     for member, fill in ((held, colour), (~held, "white")):
         axes.scatter(x[member], y[member], s=22, facecolor=fill, edgecolor=colour, linewidths=1.1, zorder=3)
-    name_points(axes, x, y, tickers)
 
 
 def draw_correlations(results: Results) -> Figure:
@@ -84,7 +88,7 @@ def draw_correlations(results: Results) -> Figure:
     titles = ("volatility", "sd of the gradient", "|mean gradient|", "weight")
     columns: list[list[stats.Interval]] = [[], [], [], []]
     for regime in REGIMES:
-        root, seen = at_the_end(results, regime.name)
+        root, seen = results.once(at_the_end, regime.name)
         for column, other in zip(columns, (seen.volatility, seen.noise, seen.mean, seen.weight), strict=True):
             column.append(stats.interval(rank_agreement(root, other)))
     replicas = results.plan.reporting_seeds

@@ -105,7 +105,7 @@ def tables(results: Results) -> tuple[Table, ...]:
 def _correlates_table(results: Results) -> Table:
     rows = []
     for regime in REGIMES:
-        root, seen = at_the_end(results, regime.name)
+        root, seen = results.once(at_the_end, regime.name)
         others = (seen.volatility, seen.noise, seen.mean, seen.weight, seen.beta)
         noiseless = regime.settings["batch"] is None
         cells_ = [with_interval(stats.interval(rank_agreement(root, x)), 2) for x in others]

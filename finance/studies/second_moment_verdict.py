@@ -39,7 +39,7 @@ def _findings(results: Results) -> list[Finding]:
     replicas = results.plan.reporting_seeds
     found = []
     for regime in REGIMES:
-        root, seen = at_the_end(results, regime.name)
+        root, seen = results.once(at_the_end, regime.name)
         found.append(
             finding(
                 regime.name,
@@ -76,7 +76,7 @@ def _explanations(results: Results, p: str) -> list[Finding]:
     """What sqrt(v̂) measures where days are drawn: the worst of a parametrisation's settings."""
     noise, weight = [], []
     for regime in (r for r in REGIMES if r.settings["parametrisation"] == p and r.settings["batch"]):
-        root, seen = at_the_end(results, regime.name)
+        root, seen = results.once(at_the_end, regime.name)
         noise.append(stats.interval(rank_agreement(root, seen.noise)))
         by_weight, by_risk = (rank_agreement(root, x) for x in (seen.weight, seen.volatility))
         weight.append(stats.paired_difference(by_weight, by_risk))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.stats import trim_mean
 
 from core.lab import stats
 from core.lab.experiment import Array
@@ -66,15 +67,17 @@ def _resampled_ranks(
     seeds."""
     rng = np.random.default_rng([11, len(linear), len(modes[0])])
 
-    def correlation(pick_linear: Array, pick_modes: Array) -> float:
-        near = [-stats.centre(x[pick_linear]) for x in linear]
-        covered = [float(x[pick_modes].mean()) for x in modes]
-        return float(stats.spearman(np.array(near), np.array(covered)))
+    def correlations(pick_linear: Array, pick_modes: Array) -> Array:
+        """`[B]`, of picked seeds `[B, n]`."""
+        near = np.stack([-trim_mean(x[pick_linear], 0.25, axis=1) for x in linear], axis=1)
+        covered = np.stack([x[pick_modes].mean(axis=1) for x in modes], axis=1)
+        return stats.spearman(near, covered)
 
     sizes = len(linear[0]), len(modes[0])
-    draws = [correlation(*(rng.integers(0, n, n) for n in sizes)) for _ in range(resamples)]
-    low, high = np.quantile(draws, [0.025, 0.975])
-    return correlation(*(np.arange(n) for n in sizes)), float(low), float(high)
+    drawn = [[rng.integers(0, n, n) for n in sizes] for _ in range(resamples)]
+    low, high = np.quantile(correlations(*map(np.array, zip(*drawn, strict=True))), [0.025, 0.975])
+    (estimate,) = correlations(*(np.arange(n)[None] for n in sizes))
+    return float(estimate), float(low), float(high)
 
 
 def _carries_over(results: Results, budget: str, regime: str, game: str) -> Finding:

@@ -1,4 +1,4 @@
-"""Measures of text and ticks, taken once a figure: to lay out and draw one asks for each some twenty times.
+"""Measures of text and ticks, taken once: to lay out and draw a figure asks for each some twenty times.
 
 Within `remembered()` two methods of matplotlib's own give again what they gave for the same text in the same
 font, and for the same axis with the same limits and room for as many ticks. A test compares the bytes of
@@ -15,11 +15,12 @@ from matplotlib.axis import Axis
 from matplotlib.text import Text
 
 LAYOUT, TICKS = "_get_layout", "_update_ticks"
+_KNOWN = "_vhat_ticks"
 
 
 @contextmanager
 def remembered() -> Iterator[None]:
-    """While figures are laid out and drawn within a `with` block; nothing outlives the outermost one."""
+    """While figures are laid out and drawn within a `with` block; measures of text go with the outermost."""
     measure, update = getattr(Text, LAYOUT), getattr(Axis, TICKS)
     if hasattr(measure, "remembers"):
         yield
@@ -64,8 +65,7 @@ def _layouts(measure: Callable[..., Any]) -> Callable[..., Any]:
 
 def _ticks(update: Callable[..., Any]) -> Callable[..., Any]:
     """The ticks of an axis that are seen, at their values: a matter of its limits and of how many have room;
-    where on the page it lies does not count."""
-    known: dict[Axis, tuple[object, Any]] = {}
+    where on the page it lies does not count. The axis keeps them, so that they go with its figure."""
 
     def ticks(axis: Axis) -> Any:
         key = (
@@ -77,8 +77,10 @@ def _ticks(update: Callable[..., Any]) -> Callable[..., Any]:
             axis.get_minor_locator(),
             axis.get_minor_formatter(),
         )
-        if axis not in known or known[axis][0] != key:
-            known[axis] = (key, update(axis))
-        return known[axis][1]
+        known = getattr(axis, _KNOWN, None)
+        if known is None or known[0] != key:
+            known = (key, update(axis))
+            setattr(axis, _KNOWN, known)
+        return known[1]
 
     return ticks

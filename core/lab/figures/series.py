@@ -18,7 +18,7 @@ from core.lab.stats import Centre, curve_interval, interval
 if TYPE_CHECKING:
     from core.lab.sweep import SweepResult, Tuned
 
-MOST_STEPS = 100
+MOST_STEPS = 80
 """More recorded steps than that cannot be told apart on paper."""
 
 

@@ -265,7 +265,8 @@ def save_svg(figure: Figure, path: Path | BinaryIO, *, whole: bool = False) -> B
 def _laid_out(figure: Figure) -> Bbox:
     """Put a figure's panels where they belong, once and for all, and give what it fills, in inches.
 
-    Saving with `bbox_inches="tight"` or with a layout engine draws everything twice.
+    Saving with `bbox_inches="tight"` or with a layout engine draws everything twice. A layout engine fills
+    the figure, except where a panel keeps its shape.
     """
     FigureCanvasSVG(figure)
     figure.set_dpi(FigureCanvasSVG.fixed_dpi)
@@ -273,6 +274,8 @@ def _laid_out(figure: Figure) -> Bbox:
     if engine is not None:
         engine.execute(figure)
         figure.set_layout_engine(None)
+        if all(axes.get_aspect() == "auto" for axes in figure.axes):
+            return Bbox.from_bounds(0.0, 0.0, *figure.get_size_inches())
     return figure.get_tightbbox().padded(0.04)
 
 

@@ -223,7 +223,7 @@ def _weight(own: Entry | Stored) -> int:
 
 
 def _here(own: Entry | Stored, root: Path) -> tuple[Entry, Material]:
-    with undisturbed():
+    with undisturbed(), remembered():
         entry = own.entry() if isinstance(own, Stored) else own
         return entry, material_of(entry, root)
 

@@ -135,7 +135,9 @@ def test_a_figure_is_read_in_numbers(browser: Browser, report: Path) -> None:
     """Folded until one asks; then a table that names its panel, each row with its head."""
     page = opened(browser, [])
     page.goto((report / "studies" / "synthetic.html").as_uri())
-    fold = page.locator("figure", has=page.get_by_alt_text("A row a regime.", exact=True)).locator("details")
+    figure = page.locator("figure", has=page.get_by_alt_text("A row a regime.", exact=True))
+    fold = figure.locator("xpath=following-sibling::*[1]")
+    assert fold.locator("summary").inner_text().startswith("Figure ")
     table = fold.get_by_role("table")
     assert not table.is_visible()
     fold.locator("summary").click()

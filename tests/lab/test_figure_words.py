@@ -88,6 +88,16 @@ def test_bars_error_bars_and_clouds() -> None:
     assert three.axes == ""
 
 
+def test_the_cells_of_a_map_are_read_row_by_row() -> None:
+    figure, (axes,) = figures.new_figure()
+    axes.imshow(np.zeros((2, 2)))
+    axes.set_xticks([0, 1], ["calm", "noisy"])
+    axes.set_yticks([0, 1], ["Adam", "GDA"])
+    for (row, column), text in {(0, 0): "0.5", (0, 1): "0.7", (1, 1): "1"}.items():
+        axes.text(column, row, text)
+    assert only(words_of(figure)).rows == (("Adam", "calm: 0.5; noisy: 0.7"), ("GDA", "noisy: 1"))
+
+
 def test_panels_share_what_their_neighbours_say_of_the_axes() -> None:
     figure, panels = figures.new_figure(rows=2, columns=2)
     for axes in panels:

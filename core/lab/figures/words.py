@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import XAxis, YAxis
 from matplotlib.collections import PathCollection
 from matplotlib.colors import to_rgb
 from matplotlib.container import BarContainer, ErrorbarContainer
@@ -61,7 +62,7 @@ def _axes(axes: Axes, x: str, y: str) -> str:
     parts = []
     for name, which in ((x, "x"), (y, "y")):
         scale = ", logarithmic" if getattr(axes, f"get_{which}scale")() == "log" else ""
-        names = which == "y" and _beside(axes)
+        names = _names(axes.yaxis if which == "y" else axes.xaxis)
         if name and not names:
             parts.append(f"{'across' if which == 'x' else 'up'}: {name}{scale}")
     return "; ".join(parts)
@@ -71,14 +72,14 @@ def _plain(text: str) -> str:
     return " ".join(text.replace(r"\$", "$").split())
 
 
-def _beside(axes: Axes) -> dict[int, str]:
-    """Names that are written beside the vertical axis, by their place."""
-    if not isinstance(axes.yaxis.get_major_locator(), FixedLocator):
+def _names(axis: XAxis | YAxis) -> dict[int, str]:
+    """Names that are written along an axis, by their place."""
+    if not isinstance(axis.get_major_locator(), FixedLocator):
         return {}
-    texts = [_plain(t.get_text()) for t in axes.get_yticklabels()]
+    texts = [_plain(t.get_text()) for t in axis.get_ticklabels()]
     if all(_is_number(text) for text in texts):
         return {}
-    return {round(float(at)): text for at, text in zip(axes.get_yticks(), texts, strict=False) if text}
+    return {round(float(at)): text for at, text in zip(axis.get_ticklocs(), texts, strict=False) if text}
 
 
 def _is_number(text: str) -> bool:
@@ -90,8 +91,10 @@ def _is_number(text: str) -> bool:
 
 
 def _rows(axes: Axes) -> Iterator[tuple[str, str]]:
-    beside = _beside(axes)
-    if beside:
+    beside = _names(axes.yaxis)
+    if beside and axes.images:
+        yield from _cells(axes, beside, _names(axes.xaxis))
+    elif beside:
         yield from _intervals_by_row(axes, beside)
     for container in axes.containers:
         name = str(container.get_label())
@@ -106,6 +109,15 @@ def _rows(axes: Axes) -> Iterator[tuple[str, str]]:
     for points in axes.collections:
         if isinstance(points, PathCollection):
             yield from _points(points, axes)
+
+
+def _cells(axes: Axes, beside: dict[int, str], along: dict[int, str]) -> Iterator[tuple[str, str]]:
+    """What is written in the cells of a coloured map, row by row."""
+    written = {t.get_position(): _plain(t.get_text()) for t in axes.texts}
+    for row, name in beside.items():
+        cells = [f"{of}: {written[at, row]}" for at, of in along.items() if (at, row) in written]
+        if cells:
+            yield name, "; ".join(cells)
 
 
 def _has_name(label: str) -> bool:

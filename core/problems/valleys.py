@@ -52,8 +52,8 @@ def rosenbrock_slope(x: Tensor) -> Tensor:
     head, tail = x[:, :-1], x[:, 1:]
     across = tail - head**2
     gradient = torch.zeros_like(x)
-    gradient[:, :-1] = (-400.0 * head).mul_(across).sub_((1.0 - head).mul_(2.0))
-    gradient[:, 1:] += across.mul_(200.0)
+    gradient[:, :-1] = -400.0 * head * across - 2.0 * (1.0 - head)
+    gradient[:, 1:] += 200.0 * across
     return gradient
 
 

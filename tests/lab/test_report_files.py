@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from core.lab.engines import InProcess, Start, engine
+from core.lab.engines import InProcess, engine
 from core.lab.errors import VhatError
 from core.lab.progress import Quiet
 from core.lab.report import Stored, build_report
@@ -48,8 +48,7 @@ def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path) -> Non
         build_report(synthetic.entries(), tmp_path / "thesis.txt" / "report")
 
 
-@pytest.mark.parametrize("start", ["spawn", "fork"])
-def test_any_number_of_processes_draws_the_same_bytes(start: Start, tmp_path: Path) -> None:
+def test_any_number_of_processes_draws_the_same_bytes(tmp_path: Path) -> None:
     store = Store(tmp_path / "results.sqlite")
     plan = bowls.STUDY.plan("tiny")
     run_jobs([job_of(bowls.REGISTERED, plan, store)], InProcess(), 1, Quiet())
@@ -57,7 +56,7 @@ def test_any_number_of_processes_draws_the_same_bytes(start: Start, tmp_path: Pa
     asked = [Stored(bowls.REGISTERED, p, store.path) for p in (plan, bowls.STUDY.plan("quick"))]
     alone, problems = build_report(asked, tmp_path / "alone")
     assert problems == ()
-    with engine(2, "cpu", start=start) as (executor, _):
+    with engine(2, "cpu", start="fork") as (executor, _):
         together, _ = build_report(asked, tmp_path / "together", executor=executor)
     files = sorted(p.relative_to(alone.parent) for p in alone.parent.rglob("*") if p.is_file())
     assert files == sorted(p.relative_to(together.parent) for p in together.parent.rglob("*") if p.is_file())

@@ -145,6 +145,10 @@ def test_settings_of_matplotlib_come_back() -> None:
     figures.label(axes, x="step", y="loss", log="y")
     with figures.style():
         assert mpl.rcParams["svg.hashsalt"] == "vhat"
+        within = dict(mpl.rcParams)
+        with figures.style():
+            assert dict(mpl.rcParams) == within
+        assert dict(mpl.rcParams) == within
     assert figure.axes == [axes]
     assert dict(mpl.rcParams) == before
 

@@ -14,6 +14,7 @@ from core.lab.progress import Quiet
 from core.lab.results import RESULTS, load, run_command
 from core.lab.runner import job_of, run_jobs
 from core.lab.store import Store
+from core.lab.study import Results
 from tests.lab import bowls
 
 PLAN = bowls.STUDY.plan("tiny")
@@ -30,6 +31,23 @@ def ran(folder: Path, seeds: int | None = None) -> Path:
     run_jobs([job_of(bowls.REGISTERED, PLAN.with_seeds(seeds), store)], InProcess(), 1, Quiet())
     store.close()
     return folder
+
+
+def test_what_is_asked_for_twice_is_made_once() -> None:
+    made: list[str] = []
+
+    def label(of: Results, word: str, *, times: int = 1) -> str:
+        made.append(word)
+        return f"{of.plan.name} {word * times}"
+
+    first, second = Results(PLAN, {}), Results(PLAN, {})
+    assert first.once(label, "a") == first.once(label, "a") == "tiny a"
+    assert first.once(label, "a", times=2) == "tiny aa"
+    assert first.once(label, "b") == "tiny b"
+    assert made == ["a", "a", "b"]
+    assert second.once(label, "b") == "tiny b"
+    assert made == ["a", "a", "b", "b"]
+    assert first == second
 
 
 def test_what_is_loaded_is_what_was_run(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import sqlite3
 import subprocess
@@ -184,6 +185,21 @@ def test_a_changed_column_makes_the_row_vanish_aloud(column: str, value: object,
     assert len(said) == 1
     assert "damaged and" in said[0]
     assert "computed again" in said[0]
+
+
+def test_a_row_is_compared_with_its_digest_also_where_the_pages_were_checked_before(tmp_path: Path) -> None:
+    path = tmp_path / "s.sqlite"
+    fill(path, rows=2)
+    address = address_of("study", {"row": 1, "text": "x" * 50}, "code")
+    with contextlib.closing(sqlite3.connect(path)) as db, db:
+        db.execute("UPDATE shards SET payload = x'00' || payload WHERE address = ?", (address,))
+    said: list[str] = []
+    store = Store(path, notify=said.append, reading=True, checked=True)
+    found = [store.get("study", {"row": row, "text": "x" * 50}, "code") for row in range(2)]
+    store.close()
+    assert found[0] is not None
+    assert found[1] is None
+    assert len(said) == 1
 
 
 def test_a_store_of_another_version_is_left_alone(tmp_path: Path) -> None:

@@ -60,6 +60,17 @@ def test_an_address_shows_its_state(page: Page, explorer: Path) -> None:
     page.wait_for_function("document.querySelector('#summary').textContent.includes('Rosenbrock, step 111')")
 
 
+def test_on_paper_one_reads_what_was_set(page: Page, explorer: Path) -> None:
+    page.goto(f"{explorer.as_uri()}#{STATE}")
+    page.emulate_media(media="print")
+    assert page.locator("#lr-value").inner_text() == "4e−4"
+    assert page.locator("#lr-value").is_visible()
+    for moved in (".slider input", "#play", "#copy", "#handle"):
+        assert page.locator(moved).first.is_hidden(), moved
+    rules = page.locator("#rules tbody tr").filter(visible=True).evaluate_all("rows => rows.length")
+    assert rules == page.locator("[name=rule]:checked").count() == 3
+
+
 def test_back_and_forward_go_through_the_states(page: Page, explorer: Path) -> None:
     page.goto(explorer.as_uri())
     page.locator("#problems label", has_text="The game xy").click()

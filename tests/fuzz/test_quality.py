@@ -22,7 +22,9 @@ def good(seed: int) -> Prices:
     """Geometric random walks of 1 % a day, on weekdays."""
     rng = np.random.default_rng(seed)
     dates = np.busday_offset("2021-01-04", np.arange(T), roll="forward")
-    close = 50.0 * np.exp(0.01 * rng.standard_normal((T, len(TICKERS))).cumsum(axis=0))
+    # No day's own move passes `Limits.split_tolerance`: nobody could tell a split on such a day from a move.
+    moves = 0.01 * np.clip(rng.standard_normal((T, len(TICKERS))), -2.5, 2.5)
+    close = 50.0 * np.exp(moves.cumsum(axis=0))
     return Prices(dates, TICKERS, close, Source("planted", "not adjusted"))
 
 

@@ -60,6 +60,27 @@ def test_rows_of_intervals_are_read_with_their_names() -> None:
     assert rows["without end"] == "2 [1, ∞]"
 
 
+@pytest.mark.parametrize("coloured", [True, False])
+def test_several_intervals_of_a_row_are_told_apart_by_the_legend(coloured: bool) -> None:
+    figure, (axes, other) = figures.new_figure(columns=2)
+    for label, marker, face in (("cold", "o", "grey"), ("warm", "o", "white"), ("cut", "s", "grey")):
+        axes.plot([], [], color="grey", marker=marker, markerfacecolor=face, label=label)
+    for panel in (axes, other):
+        panel.set_yticks([0, 1], ["SGD", "Adam"])
+        for at, marker, hollow, x in ((0, "o", False, 1), (0.1, "s", False, 2), (0.9, "o", True, 3)):
+            colour = "grey" if coloured else "C0"
+            panel.plot([x - 0.5, x + 0.5], [at, at], color=colour)
+            face = "white" if hollow else colour
+            panel.plot(x, at, marker=marker, color=colour, markerfacecolor=face, label=f"_{x}")
+        panel.plot(9, 1, marker="x", label="a mark in a row")
+    for found in words_of(figure):
+        assert found.rows == (
+            ("SGD, cold", "1 [0.5, 1.5]"),
+            ("SGD, cut", "2 [1.5, 2.5]"),
+            ("Adam, warm", "3 [2.5, 3.5]"),
+        )
+
+
 def test_findings_are_read_against_their_threshold() -> None:
     figure, (axes,) = figures.new_figure()
     found = [
@@ -96,6 +117,24 @@ def test_the_cells_of_a_map_are_read_row_by_row() -> None:
     for (row, column), text in {(0, 0): "0.5", (0, 1): "0.7", (1, 1): "1"}.items():
         axes.text(column, row, text)
     assert only(words_of(figure)).rows == (("Adam", "calm: 0.5; noisy: 0.7"), ("GDA", "noisy: 1"))
+
+
+def test_rows_are_named_also_where_a_neighbour_has_their_names() -> None:
+    figure, panels = figures.new_figure(columns=2, sharey=True)
+    for axes in panels:
+        figures.dots_with_intervals(axes, ["Adam", "SGD"], [(1.0, 0.5, 2.0), (3.0, 2.5, 3.5)])
+        axes.label_outer()
+    first, second = words_of(figure)
+    assert first.rows == second.rows == (("Adam", "1 [0.5, 2]"), ("SGD", "3 [2.5, 3.5]"))
+
+
+def test_powers_of_ten_are_no_names() -> None:
+    figure, (axes,) = figures.new_figure()
+    axes.plot([1, 10], [1, 100], label="Adam")
+    axes.set_yscale("log")
+    axes.set_yticks([1, 10, 100])
+    figures.label(axes, y="loss")
+    assert only(words_of(figure)).axes == "up: loss, logarithmic"
 
 
 def test_panels_share_what_their_neighbours_say_of_the_axes() -> None:

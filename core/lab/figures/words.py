@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -73,16 +74,19 @@ def _plain(text: str) -> str:
 
 
 def _names(axis: XAxis | YAxis) -> dict[int, str]:
-    """Names that are written along an axis, by their place."""
+    """Names that are written along an axis, or along the neighbour that shares it, by their place."""
     if not isinstance(axis.get_major_locator(), FixedLocator):
         return {}
-    texts = [_plain(t.get_text()) for t in axis.get_ticklabels()]
+    places = axis.get_ticklocs()
+    texts = [_plain(text) for text in axis.get_major_formatter().format_ticks(list(places))]
     if all(_is_number(text) for text in texts):
         return {}
-    return {round(float(at)): text for at, text in zip(axis.get_ticklocs(), texts, strict=False) if text}
+    return {round(float(at)): text for at, text in zip(places, texts, strict=True) if text}
 
 
 def _is_number(text: str) -> bool:
+    if "mathdefault" in text:  # matplotlib's way to write a power of ten
+        return True
     try:
         float(text.replace("\u2212", "-") or 0)
     except ValueError:
@@ -104,7 +108,8 @@ def _rows(axes: Axes) -> Iterator[tuple[str, str]]:
             yield from _line(container.lines[0], name, axes)
     shown = {id(c.lines[0]) for c in axes.containers if isinstance(c, ErrorbarContainer)}
     for line in axes.get_lines():
-        if _has_name(str(line.get_label())) and id(line) not in shown:
+        in_row = beside and len(_numbers(line.get_xdata())) == 1
+        if _has_name(str(line.get_label())) and id(line) not in shown and not in_row:
             yield from _line(line, str(line.get_label()), axes)
     for points in axes.collections:
         if isinstance(points, PathCollection):
@@ -125,21 +130,50 @@ def _has_name(label: str) -> bool:
 
 
 def _intervals_by_row(axes: Axes, beside: dict[int, str]) -> Iterator[tuple[str, str]]:
-    """A row's interval is a line of two points at its height, with an arrow where it has no end, and its
-    estimate is a marker."""
+    """An interval is a line of two points at its height, with an arrow where it has no end, and its estimate
+    is a marker; several of one row lie a little above and below it, told apart by the legend."""
     remarks = {t.xy[1]: _plain(t.get_text()) for t in axes.texts if isinstance(t, Annotation)}
-    for row, name in sorted(beside.items()):
-        own = [line for line in axes.get_lines() if _height(line) == row]
+    drawn = [(height, line) for line in axes.get_lines() if (height := _height(line)) is not None]
+    heights = {height for height, _ in drawn} | {float(h) for h in remarks if h in beside}
+    crowd = Counter(map(round, heights))
+    for height in sorted(heights):
+        name = beside.get(round(height))
+        if name is None:
+            continue
+        own = [line for at, line in drawn if at == height]
         arrows = {str(line.get_marker()) for line in own} & {LEFT, RIGHT}
         spans = [x for line in own if len(x := _numbers(line.get_xdata())) == 2]
-        marks = [x for line in own if len(x := _numbers(line.get_xdata())) == 1 and not _is_arrow(line)]
+        marks = [line for line in own if len(_numbers(line.get_xdata())) == 1 and not _is_arrow(line)]
         if spans:
             low = -np.inf if LEFT in arrows else float(spans[0].min())
             high = np.inf if RIGHT in arrows else float(spans[0].max())
-            estimate = float(marks[-1][0]) if marks else np.inf if RIGHT in arrows else -np.inf
-            yield name, with_interval((estimate, low, high))
-        elif row in remarks:
-            yield name, remarks[row]
+            lost = np.inf if RIGHT in arrows else -np.inf
+            estimate = float(_numbers(marks[-1].get_xdata())[0]) if marks else lost
+            which = _in_legend(marks[-1], axes) if marks and crowd[round(height)] > 1 else ""
+            yield name + (f", {which}" if which else ""), with_interval((estimate, low, high))
+        elif height in remarks:
+            yield name, remarks[height]
+
+
+def _in_legend(mark: Line2D, axes: Axes) -> str:
+    """The name of the figure's only entry that looks like a marker, in its colour or, where the colour says
+    something else, in its shape and whether it is full; empty if there is none."""
+    figure = axes.get_figure(root=True)
+    lines = [line for panel in figure.axes for line in panel.get_lines()] if figure else []
+    named = [line for line in lines if _has_name(str(line.get_label()))]
+    for look in (_coloured, _shaped):
+        found = {_plain(str(line.get_label())) for line in named if look(line) == look(mark)}
+        if len(found) == 1:
+            return found.pop()
+    return ""
+
+
+def _coloured(line: Line2D) -> tuple[object, ...]:
+    return (*_shaped(line), to_rgb(line.get_color()))
+
+
+def _shaped(line: Line2D) -> tuple[object, ...]:
+    return line.get_marker(), to_rgb(line.get_markerfacecolor()) == to_rgb(line.get_color())
 
 
 def _is_arrow(line: Line2D) -> bool:

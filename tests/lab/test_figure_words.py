@@ -81,6 +81,13 @@ def test_several_intervals_of_a_row_are_told_apart_by_the_legend(coloured: bool)
         )
 
 
+def test_a_mark_at_infinity_is_in_no_row() -> None:
+    figure, (axes,) = figures.new_figure()
+    figures.dots_with_intervals(axes, ["Adam"], [(1.0, 0.5, 2.0)])
+    axes.plot([1.0], [np.inf], marker="o")
+    assert only(words_of(figure)).rows == (("Adam", "1 [0.5, 2]"),)
+
+
 def test_findings_are_read_against_their_threshold() -> None:
     figure, (axes,) = figures.new_figure()
     found = [

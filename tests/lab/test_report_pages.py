@@ -179,6 +179,18 @@ def test_tables_and_verdict_survive_each_others_failure(tmp_path: Path) -> None:
     assert problems[0] in Page(index.parent / "studies" / "synthetic.html").text
 
 
+def test_a_figure_without_its_words_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: object) -> tuple[()]:
+        raise OverflowError("no words")
+
+    monkeypatch.setattr("core.lab.report.material.words_of", fail)
+    index, problems = build_report(synthetic.entries()[:1], tmp_path / "report")
+    assert "study 'synthetic': figure 'effects' in numbers failed: OverflowError: no words" in problems
+    page = Page(index.parent / "studies" / "synthetic.html")
+    assert "effects" in {Path(image["src"]).stem for image in page.all("img")}
+    assert all(line in page.text for line in problems if line.startswith("study"))
+
+
 def luminance(colour: str) -> float:
     """Relative luminance, WCAG 2."""
     c = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]

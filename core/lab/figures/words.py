@@ -182,7 +182,7 @@ def _is_arrow(line: Line2D) -> bool:
 
 def _height(line: Line2D) -> float | None:
     y = _numbers(line.get_ydata())
-    return float(y[0]) if len(y) and len(y) <= 2 and (y == y[0]).all() else None
+    return float(y[0]) if 0 < len(y) <= 2 and np.isfinite(y).all() and y[0] == y[-1] else None
 
 
 def _numbers(data: Any) -> Array:

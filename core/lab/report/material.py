@@ -19,7 +19,7 @@ from core.lab.engines import InProcess, WorkerDied
 from core.lab.errors import VhatError
 from core.lab.figures import save_svg, save_thumbnail, style
 from core.lab.figures.remembered import remembered
-from core.lab.figures.words import Panel, words_of
+from core.lab.figures.words import words_of
 from core.lab.films import FilmSpec
 from core.lab.registry import Domain, Registered
 from core.lab.report import films
@@ -81,7 +81,7 @@ class Draughtsman:
         """A figure in its file, or why there is none."""
         path = self.root / planned.source
 
-        def make() -> tuple[tuple[float, float], tuple[Panel, ...]]:
+        def make() -> tuple[tuple[float, float], Figure]:
             # What is too large for a float is drawn as what it becomes: infinite.
             with style(), remembered(), np.errstate(over="ignore"):
                 figure = draw()
@@ -89,14 +89,16 @@ class Draughtsman:
                 filled = save_svg(figure, path)
                 if thumbnail:
                     save_thumbnail(figure, self.root / thumbnail, filled)
-                return _size_of(path), words_of(figure)
+            return _size_of(path), figure
 
         made = self.attempt(f"figure {planned.name!r}", make)
         if made is None:
             path.unlink(missing_ok=True)
             return replace(planned, source="", problem=self.problems[-1])
-        (width, height), words = made
-        return replace(planned, width=_pixels(width), height=_pixels(height), words=words)
+        (width, height), figure = made
+        # Apart: a figure that was drawn is shown, whatever its words come to.
+        words = self.attempt(f"figure {planned.name!r} in numbers", lambda: words_of(figure))
+        return replace(planned, width=_pixels(width), height=_pixels(height), words=words or ())
 
     def film(self, planned: films.Shown, shoot: Callable[[Path], films.Reel]) -> films.Shown:
         """A film, or why there is none."""

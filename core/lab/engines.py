@@ -1,7 +1,8 @@
 """Engines: where shards are computed. The seam is `concurrent.futures.Executor`; results do not depend on
 which.
 
-A shard is always computed on one thread: torch's sums over several threads depend on how many there are.
+A shard is always computed on one thread: torch's sums over several threads depend on how many there are, and
+two workers whose linear algebra runs on all cores wait for each other.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from multiprocessing.process import BaseProcess
 from typing import Literal, ParamSpec, TypeVar
 
 import torch
+from threadpoolctl import threadpool_limits
 
 from core.lab.errors import VhatError
 from core.lab.experiment import Experiment, Payload, Spec
@@ -70,11 +72,12 @@ class Done:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """One torch thread inside, as before outside."""
+    """One thread of torch and of numpy's and scipy's linear algebra inside, as before outside."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield
+        with threadpool_limits(1, user_api="blas"):
+            yield
     finally:
         torch.set_num_threads(before)
 
@@ -142,6 +145,7 @@ def cores() -> int:
 
 def _start_worker() -> None:
     torch.set_num_threads(1)
+    threadpool_limits(1, user_api="blas")
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()

@@ -14,6 +14,7 @@ import hashlib
 import importlib
 import importlib.util
 import threading
+from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -55,7 +56,7 @@ def _strip(tree: ast.Module, without: frozenset[str]) -> str:
         if not names & without and not _fetches_prose(node):
             kept.append(node)
     tree.body = kept
-    for parent in ast.walk(tree):
+    for parent in _blocks(tree):
         body = getattr(parent, "body", None)
         if isinstance(body, list):
             # Docstrings, and strings below an attribute: nothing is computed from either.
@@ -63,6 +64,19 @@ def _strip(tree: ast.Module, without: frozenset[str]) -> str:
                 x for x in body if not _is_string(x) and getattr(x, "name", "") not in _SHOWING
             ]
     return ast.dump(tree)
+
+
+def _blocks(tree: ast.Module) -> Iterator[ast.AST]:
+    """The module and all its statements, handlers and cases, however deep: a tenth of what `ast.walk` goes
+    through, which looks into expressions too."""
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        for name in ("body", "handlers", "orelse", "finalbody", "cases"):
+            below = getattr(node, name, None)
+            if isinstance(below, list):
+                waiting += below
 
 
 def _fetches_prose(node: ast.stmt) -> bool:
@@ -114,7 +128,7 @@ def _imported(module: str, path: Path) -> frozenset[str]:
     """Every name that a module imports, at its top or within a function, as if it were a module."""
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    for node in _blocks(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
             found |= {a.name for a in node.names}
         elif isinstance(node, ast.ImportFrom):

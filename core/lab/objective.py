@@ -104,4 +104,4 @@ class Objective:
         losses = self.losses(run)
         final = self._curve(run)[:, -1]
         final = np.where(np.isnan(final), np.inf, -final if self.higher else final)
-        return centre(losses, self.across), float(np.isinf(losses).mean()), float(np.median(final))
+        return centre(losses, self.across), float(np.isinf(losses).mean()), centre(final, "median")

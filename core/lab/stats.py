@@ -8,6 +8,7 @@ Intervals are deterministic: the resampling is seeded by the data's own length, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Literal, cast
@@ -78,12 +79,11 @@ def _draws(sizes: tuple[int, ...], resamples: int) -> tuple[Array, ...]:
 
 
 def _percentiles(samples: Array, level: float) -> tuple[float, float]:
-    tail = (1.0 - level) / 2.0
-    with np.errstate(invalid="ignore", over="ignore"):
-        # Not interpolated: between a finite and an infinite value there is nothing.
-        low = float(np.quantile(samples, tail, method="lower"))
-        high = float(np.quantile(samples, 1.0 - tail, method="higher"))
-    return low, high
+    """Not interpolated: between a finite and an infinite value there is nothing."""
+    tail, last = (1.0 - level) / 2.0, len(samples) - 1
+    # What numpy's `quantile` gives by the methods `lower` and `higher`, at a fifth of its time.
+    ordered = np.sort(samples)
+    return float(ordered[math.floor(last * tail)]), float(ordered[math.ceil(last * (1.0 - tail))])
 
 
 def interval(
@@ -168,11 +168,9 @@ def probability_of_improvement(
     if min(len(a), len(b)) == 0 or np.isnan(a).any() or np.isnan(b).any():
         raise ValueError("a probability of improvement needs at least one value on each side, and no NaN")
     wins = (a[:, None] < b[None, :]) + 0.5 * (a[:, None] == b[None, :])
-    rng = _generator(len(a), len(b))
-    rows = rng.integers(0, len(a), (resamples, len(a)))
-    columns = rng.integers(0, len(b), (resamples, len(b)))
+    rows, columns = _shares(len(a), len(b), resamples)
     # Mean over resampled rows and columns, as counts: one product instead of `resamples` gathers.
-    samples = np.einsum("ri,ij,rj->r", _shares(rows, len(a)), wins, _shares(columns, len(b)), optimize=True)
+    samples = np.einsum("ri,ij,rj->r", rows, wins, columns, optimize=True)
     return (float(wins.mean()), *_percentiles(samples, level))
 
 
@@ -191,18 +189,30 @@ def paired_probability(a: Array, b: Array, *, level: float = LEVEL, resamples: i
     return interval(0.5 - 0.5 * np.sign(difference), "mean", level=level, resamples=resamples)
 
 
-def _shares(drawn: Array, size: int) -> Array:
-    """`[resamples, size]`: how often each index was drawn in each row of `[resamples, size]`, over `size`."""
-    offset = size * np.arange(len(drawn))[:, None]
-    counts = np.bincount((drawn + offset).ravel(), minlength=len(drawn) * size)
-    return cast("Array", counts.reshape(len(drawn), size) / size)
+@lru_cache(maxsize=16)
+def _shares(rows: int, columns: int, resamples: int) -> tuple[Array, Array]:
+    """How often each of so many rows and columns is drawn in each of the resamples, as shares: `[resamples,
+    rows]` and `[resamples, columns]`."""
+    rng = _generator(rows, columns)
+
+    def drawn(size: int) -> Array:
+        index = rng.integers(0, size, (resamples, size)) + size * np.arange(resamples)[:, None]
+        counts = np.bincount(index.ravel(), minlength=resamples * size)
+        return cast("Array", counts.reshape(resamples, size) / size)
+
+    return drawn(rows), drawn(columns)
 
 
 def proportion(events: Array, *, level: float = LEVEL) -> Interval:
     """The share of true `events` `[n]` with its Wilson (1927) interval, which is right also at 0 and 1."""
     count, total = int(np.sum(events)), len(events)
+    return (count / total, *_wilson(count, total, level))
+
+
+@lru_cache(maxsize=1024)
+def _wilson(count: int, total: int, level: float) -> tuple[float, float]:
     ci = scipy_stats.binomtest(count, total).proportion_ci(level, method="wilson")
-    return count / total, float(ci.low), float(ci.high)
+    return float(ci.low), float(ci.high)
 
 
 def curve_interval(curves: Array, how: Centre = "iqm", *, level: float = LEVEL) -> tuple[Array, Array, Array]:
@@ -242,15 +252,16 @@ def adjusted(p_values: Array, *, method: Literal["bh", "by"] = "by") -> Array:
     return np.asarray(scipy_stats.false_discovery_control(np.asarray(p_values), method=method))
 
 
-def sign_flip_p(difference: Array, *, resamples: int = 9999) -> float:
-    """Two-sided p-value of paired differences `[n]` by random sign flips (scipy's permutation test), for many
-    comparisons."""
-    values = np.asarray(difference, dtype=np.float64)
+def sign_flip_p(differences: Array, *, resamples: int = 9999) -> Array:
+    """Two-sided p-values `[...]` of paired differences `[..., n]` by random sign flips of their signed ranks
+    (scipy's permutation test), for many comparisons: each row by itself, and all by the same flips."""
+    values = np.asarray(differences, dtype=np.float64)
     result = scipy_stats.permutation_test(
-        (np.sign(values) * scipy_stats.rankdata(np.abs(values)),),
+        (np.sign(values) * scipy_stats.rankdata(np.abs(values), axis=-1),),
         np.mean,
         permutation_type="samples",
         n_resamples=resamples,
-        rng=_generator(len(values)),
+        rng=_generator(values.shape[-1]),
+        axis=-1,
     )
-    return float(result.pvalue)
+    return np.asarray(result.pvalue)

@@ -133,7 +133,7 @@ class Sweep:
         """
         grids = {v.name: self._grid(v) for v in self.variants}
         fresh = {v.name: v.settings(grids[v.name]) for v in self.variants}
-        seen: dict[str, list[tuple[Setting, Run]]] = {v.name: [] for v in self.variants}
+        seen: dict[str, list[_Seen]] = {v.name: [] for v in self.variants}
         for round_number in range(self.widen + 1):
             rows = [row for v in self.variants for row in self._rows(v, fresh[v.name])]
             specs = self._specs("tune", regime, rows)
@@ -141,10 +141,10 @@ class Sweep:
             if any(p is None for p in payloads):
                 return [s for s, p in zip(specs, payloads, strict=True) if p is None], {}
             for name, setting, run in split(specs[0], [p for p in payloads if p is not None]):
-                seen[name].append((setting, run))
+                seen[name].append(_Seen(setting, self.objective.values(run), self.objective.rank(run)))
             fresh = {v.name: () for v in self.variants}
             for v in self.variants:
-                grid, best = grids[v.name], self._best(seen[v.name])["lr"]
+                grid, best = grids[v.name], _best(seen[v.name])["lr"]
                 values = grid.values()
                 if round_number < self.widen and best in (values[0], values[-1]):
                     down, up = (2, 0) if best == values[0] else (0, 2)
@@ -154,16 +154,12 @@ class Sweep:
                 break
         return [], {v.name: self._tuned(v, seen[v.name]) for v in self.variants}
 
-    def _best(self, seen: list[tuple[Setting, Run]]) -> Setting:
-        """The best setting; among equals the smallest learning rate."""
-        return min(seen, key=lambda pair: (*self.objective.rank(pair[1]), pair[0]["lr"]))[0]
-
-    def _tuned(self, variant: Variant, seen: list[tuple[Setting, Run]]) -> Tuned:
-        seen = sorted(seen, key=lambda pair: tuple(pair[0].values()))
-        values = np.stack([self.objective.values(run) for _, run in seen])
+    def _tuned(self, variant: Variant, seen: list[_Seen]) -> Tuned:
+        seen = sorted(seen, key=lambda own: tuple(own.setting.values()))
+        values = np.stack([own.values for own in seen])
         sign = -1.0 if self.objective.higher and self.objective.at != "hit" else 1.0
         scores = np.array([sign * centre(sign * v, self.objective.across) for v in values])
-        best, settings = self._best(seen), tuple(s for s, _ in seen)
+        best, settings = _best(seen), tuple(own.setting for own in seen)
         return Tuned(best, settings, scores, values, variant.on_edge(best, settings))
 
     def pending(self, stored: Lookup) -> list[Shard]:
@@ -245,6 +241,25 @@ class Sweep:
             for name, _, run in split(specs[0], payloads):
                 tuned[regime.name, name], runs[regime.name, name] = by_name[name], run
         return SweepResult(self, tuned, runs)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A setting that was tried in tuning.
+
+    Attributes:
+        values: the objective of each tuning seed `[S]`.
+        rank: what settings are sorted by, the smallest first.
+    """
+
+    setting: Setting
+    values: Array
+    rank: tuple[float, ...]
+
+
+def _best(seen: Iterable[_Seen]) -> Setting:
+    """The best setting; among equals the smallest learning rate."""
+    return min(seen, key=lambda own: (*own.rank, own.setting["lr"])).setting
 
 
 @dataclass(frozen=True)

@@ -46,10 +46,11 @@ def sweep_table(result: SweepResult, regime: str) -> Table:
     first variant the chance to beat it and the p-value of their paired difference, adjusted for all rows."""
     objective, first, *others = result.sweep.objective, *result.variants
     losses = {name: objective.losses(result.run(regime, name)) for name in result.variants}
-    p_values = [
-        stats.sign_flip_p(stats.differences(losses[name], losses[first]), resamples=2999) for name in others
-    ]
-    adjusted = dict(zip(others, stats.adjusted(np.array(p_values)), strict=True)) if others else {}
+    adjusted = {}
+    if others:
+        differences = np.array([stats.differences(losses[name], losses[first]) for name in others])
+        p_values = stats.sign_flip_p(differences, resamples=2999)
+        adjusted = dict(zip(others, stats.adjusted(p_values), strict=True))
     rows = []
     for name in result.variants:
         tuned = result.tuned[regime, name]

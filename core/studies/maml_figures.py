@@ -187,11 +187,11 @@ def _errors_table(results: Results, shots: int) -> Table:
     found, where = tuned(results), regime(shots)
     names = [v.name for v in VARIANTS]
     compared = [n for n in names if _reference(n) != n]
-    p_values = [
-        stats.sign_flip_p(stats.differences(found.errors(where, n), found.errors(where, _reference(n))))
-        for n in compared
+    differences = [
+        stats.differences(found.errors(where, n), found.errors(where, _reference(n))) for n in compared
     ]
-    adjusted = dict(zip(compared, stats.adjusted(np.array(p_values)), strict=True))
+    p_values = stats.sign_flip_p(np.array(differences))
+    adjusted = dict(zip(compared, stats.adjusted(p_values), strict=True))
     rows = []
     for name in names:
         chosen = found.tuned[where, name]

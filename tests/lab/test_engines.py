@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from distributed import KilledWorker
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from core.cli import main
 from core.lab import cluster, commands, engines
@@ -31,6 +32,21 @@ ROOT = Path(__file__).resolve().parents[2]
 PLAN = bowls.STUDY.plan("tiny")
 WANTED = Wanted.of([bowls.REGISTERED], "cpu")
 HERE = describe(WANTED)
+
+
+def threads_of_linear_algebra() -> set[int]:
+    """How many each library of the process may use."""
+    return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+
+def test_linear_algebra_has_one_thread_while_shards_are_computed() -> None:
+    with threadpool_limits(2, user_api="blas"):
+        with engines.one_thread():
+            assert threads_of_linear_algebra() == {1}
+        assert threads_of_linear_algebra() == {2}
+        for start in ("spawn", "fork"):
+            with engines.processes(1, start=start) as pool:
+                assert pool.submit(threads_of_linear_algebra).result() == {1}
 
 
 def test_only_processors_that_may_be_used_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
@@ -163,3 +164,12 @@ def test_an_absent_package_is_said_so() -> None:
 def test_a_study_outside_of_any_domain_has_a_digest() -> None:
     assert digest(bowls.STUDY, "tests.lab.bowls") == digest(bowls.STUDY, "tests.lab.bowls")
     assert digest(bowls.STUDY, "tests.lab.bowls") != digest()
+
+
+@pytest.mark.parametrize("package", ["core", "rl", "games", "finance"])
+def test_all_imports_are_seen_however_deep(package: str) -> None:
+    """Against a walk through every node of every tree."""
+    for path in (ROOT / package).rglob("*.py"):
+        tree = ast.parse(path.read_text("utf-8"))
+        every = {id(node) for node in ast.walk(tree) if isinstance(node, ast.stmt)}
+        assert every == {id(node) for node in fingerprint._blocks(tree) if isinstance(node, ast.stmt)}, path

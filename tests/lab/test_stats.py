@@ -189,6 +189,17 @@ def test_spearman_equals_scipy(a: np.ndarray, b: np.ndarray) -> None:
     assert both == pytest.approx([1.0, float(stats.spearman(a, b)), 0.0], abs=1e-12)
 
 
+@given(
+    arrays(np.float64, st.integers(2, 60), elements=st.floats(-1e300, 1e300) | st.just(np.inf)),
+    st.sampled_from((0.5, 0.9, 0.95, 0.99)),
+)
+def test_intervals_end_at_numpys_quantiles(values: np.ndarray, level: float) -> None:
+    """Which are not interpolated: nothing lies between a finite and an infinite value."""
+    tail = (1.0 - level) / 2.0
+    ends = [np.quantile(values, q, method=m) for q, m in ((tail, "lower"), (1.0 - tail, "higher"))]
+    assert list(stats._percentiles(values, level)) == ends
+
+
 def test_false_discovery_is_controlled_as_by_hand() -> None:
     p = np.array([0.04, 0.001, 0.03, 0.5])
     order, m = np.argsort(p), len(p)
@@ -208,6 +219,10 @@ def test_sign_flips_agree_with_wilcoxon_and_take_failures() -> None:
     for sample in (none, shifted):
         expected = reference.wilcoxon(sample).pvalue
         assert stats.sign_flip_p(sample) == pytest.approx(expected, abs=0.03)
+    assert list(stats.sign_flip_p(np.stack([none, shifted]))) == [
+        stats.sign_flip_p(none),
+        stats.sign_flip_p(shifted),
+    ]
     assert stats.sign_flip_p(np.array([np.inf] * 12)) < 0.01
     assert stats.sign_flip_p(np.array([np.inf, -np.inf] * 6)) > 0.5
 

@@ -15,7 +15,7 @@ from typing import TypeVar
 import numpy as np
 from matplotlib.figure import Figure
 
-from core.lab.engines import InProcess, WorkerDied
+from core.lab.engines import InProcess, WorkerDied, one_thread
 from core.lab.errors import VhatError
 from core.lab.figures import save_svg, save_thumbnail, style
 from core.lab.figures.remembered import remembered
@@ -225,7 +225,7 @@ def _weight(own: Entry | Stored) -> int:
 
 
 def _here(own: Entry | Stored, root: Path) -> tuple[Entry, Material]:
-    with undisturbed(), remembered():
+    with undisturbed(), remembered(), one_thread():
         entry = own.entry() if isinstance(own, Stored) else own
         return entry, material_of(entry, root)
 

@@ -131,11 +131,13 @@ class Report(_PlanChoice):
 
     workers: int | None = None
     """processes that draw; default: one a core"""
+    redraw: bool = False
+    """draw anew also what an earlier report has drawn from the same results"""
 
     def __call__(self) -> None:
         from core.lab.commands import write_report
 
-        write_report(self.plan, self.seeds, self.device, self.out, self.workers)
+        write_report(self.plan, self.seeds, self.device, self.out, self.workers, redraw=self.redraw)
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from core.lab.report import Entry
 
 REPORT = "report"
+DRAWN = "drawn"
+"""What reports have drawn, for the next one."""
 EXPORT = "export"
 ENGINES = ("local", "dask")
 
@@ -230,15 +232,18 @@ def write_report(
     out: Path,
     workers: int | None = 1,
     *,
+    redraw: bool = False,
     tell: Callable[[Sequence[Entry]], None] = lambda _: None,
 ) -> Path:
     """Write the report of all studies that are stored; those that are not are listed as not run. Its entries
-    are given to `tell`.
+    are given to `tell`. What an earlier report has drawn from the same results is taken from there, unless
+    all is to be drawn anew.
 
     Raises:
         VhatError: if no study has been run in this plan.
     """
     from core.lab.report import Stored, build_report
+    from core.lab.report.kept import kept_beside
 
     check_device(device)
     with opened(out, reading=True) as store:
@@ -246,6 +251,9 @@ def write_report(
             Stored(r, r.study.plan(plan).with_seeds(seeds), store.path, device, checked=True)
             for r in _chosen(())
         ]
+        if redraw:
+            shutil.rmtree(out / DRAWN, ignore_errors=True)
+        kept = kept_beside(store, chosen, out / DRAWN)
     flag = "" if plan == "quick" else f" --{plan}"
     nothing = f"nothing to report: no study of the {plan} plan is stored in {out}; vhat run{flag} --out {out}"
     measured, damaged = stored_benchmarks(out / FOLDER)
@@ -257,6 +265,7 @@ def write_report(
             measured,
             standings(trials),
             executor=executor,
+            kept=kept,
             nothing=nothing,
             tell=tell,
         )
@@ -315,5 +324,6 @@ def clean(names: Sequence[str], out: Path) -> None:
     ids = [find(name).study.id for name in names]
     with opened(out) as store:
         count = sum(store.forget(i) for i in ids) if ids else store.forget()
-    shutil.rmtree(out / REPORT, ignore_errors=True)
+    for folder in (REPORT, DRAWN):
+        shutil.rmtree(out / folder, ignore_errors=True)
     _print(f"removed {count} stored shards and the report from {out}")

@@ -17,7 +17,9 @@ from core.lab.report import benchmarks, idea, pages, trust
 from core.lab.report.bar import HEIGHT, WIDTH
 from core.lab.report.entry import Entry, Stored
 from core.lab.report.formulas import formula
-from core.lab.report.material import Draughtsman, Material, materials
+from core.lab.report.gather import materials
+from core.lab.report.kept import NOTHING, Kept
+from core.lab.report.material import Draughtsman, Material
 from core.lab.report.sources import Source, sources_of
 from core.lab.report.surprises import surprises_of
 from core.lab.staging import staged_beside
@@ -34,6 +36,7 @@ def build_report(
     promises: Sequence[Standing] = (),
     *,
     executor: Executor | None = None,
+    kept: Kept = NOTHING,
     nothing: str = "",
     tell: Callable[[Sequence[Entry]], None] = lambda _: None,
 ) -> tuple[Path, tuple[str, ...]]:
@@ -48,6 +51,7 @@ def build_report(
         promises: how the promises of trust stand, on a page of their own.
         out: a folder that does not exist, is empty, or holds an earlier report, which is replaced.
         executor: draws the pages of stored studies; this process if None.
+        kept: what earlier reports have drawn of stored studies, which is not drawn again.
         nothing: the error where no entry has results; if empty, such a report is written too.
         tell: given all entries, with their verdicts, once the report lies in its place.
 
@@ -62,7 +66,8 @@ def build_report(
         with staged_beside(out) as folder:
             staged = folder / "report"
             writer = _Writer(staged)
-            made = writer.write(entries, measured, promises, executor or InProcess(), nothing)
+            drawn = materials(entries, staged, executor or InProcess(), kept)
+            made = writer.write(drawn, measured, promises, nothing)
             if out.exists():
                 out.rename(folder / "earlier")
             staged.rename(out)
@@ -104,15 +109,13 @@ class _Writer:
 
     def write(
         self,
-        asked: Sequence[Entry | Stored],
+        made: Sequence[tuple[Entry, Material]],
         measured: Sequence[Benchmark],
         promises: Sequence[Standing],
-        executor: Executor,
         nothing: str,
     ) -> list[Entry]:
         """All files; returns the entries."""
         (self.root / "studies").mkdir(parents=True)
-        made = materials(asked, self.root, executor)
         entries = [entry for entry, _ in made]
         if nothing and all(entry.results is None for entry in entries):
             raise VhatError(nothing)

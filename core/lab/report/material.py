@@ -1,12 +1,10 @@
-"""What a study's page shows besides its prose: figures, films and tables, made here or in other processes."""
+"""What a study's page shows besides its prose: figures, films and tables."""
 
 from __future__ import annotations
 
 import gc
-import importlib
 import re
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import BrokenExecutor, Executor, Future
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,21 +13,21 @@ from typing import TypeVar
 import numpy as np
 from matplotlib.figure import Figure
 
-from core.lab.engines import InProcess, WorkerDied, one_thread
 from core.lab.errors import VhatError
 from core.lab.figures import save_svg, save_thumbnail, style
 from core.lab.figures.remembered import remembered
 from core.lab.figures.words import words_of
 from core.lab.films import FilmSpec
-from core.lab.registry import Domain, Registered
 from core.lab.report import films
-from core.lab.report.entry import Entry, Provenance, Stored
+from core.lab.report.entry import Entry, Provenance
 from core.lab.report.generic import generic_figures
 from core.lab.report.pages import Drawn
 from core.lab.report.variants import tried_tables
 from core.lab.study import FigureSpec, Part, Plan, Results, Table
 from core.lab.verdict import Verdict
 
+FIGURES = "figures"
+"""The report's folder of files that are drawn, one folder a study."""
 _CSS_PIXELS_PER_INCH = 112  # a little larger on screen than on paper
 T = TypeVar("T")
 
@@ -169,79 +167,14 @@ def material_of(entry: Entry, root: Path) -> Material:
 
 
 def _thumbnail(study: str) -> str:
-    return f"figures/{study}/thumbnail.png"
+    return f"{FIGURES}/{study}/thumbnail.png"
 
 
 def _figure(by: Draughtsman, study: str, spec: FigureSpec, results: Results, main: bool) -> Drawn:
-    planned = Drawn(spec.name, spec.caption, spec.alt, f"figures/{study}/{spec.name}.svg")
+    planned = Drawn(spec.name, spec.caption, spec.alt, f"{FIGURES}/{study}/{spec.name}.svg")
     return by.figure(planned, lambda: spec.draw(results), thumbnail=_thumbnail(study) if main else "")
 
 
 def _film(by: Draughtsman, study: str, spec: FilmSpec, results: Results) -> films.Shown:
-    planned = films.Shown(spec.name, spec.caption, spec.alt, f"figures/{study}/film-{spec.name}.svg")
+    planned = films.Shown(spec.name, spec.caption, spec.alt, f"{FIGURES}/{study}/film-{spec.name}.svg")
     return by.film(planned, lambda path: films.shoot(spec.draw(results), path))
-
-
-def _by_name(
-    module: str, domain: Domain, plan: Plan, store: Path, device: str, checked: bool, root: Path
-) -> Material:
-    """In another process, which finds the study by the module that holds it."""
-    registered = Registered(domain, importlib.import_module(module).STUDY, module)
-    return _here(Stored(registered, plan, store, device, checked), root)[1]
-
-
-def materials(
-    entries: Sequence[Entry | Stored], root: Path, executor: Executor
-) -> list[tuple[Entry, Material]]:
-    """Everything drawn, in the order of the entries, whatever the order in which it was done.
-
-    Raises:
-        WorkerDied: if a process of the executor is gone.
-    """
-    elsewhere = not isinstance(executor, InProcess)
-    futures: dict[int, Future[Material]] = {}
-    # What takes long goes first, so that no worker is left alone with it at the end.
-    order = sorted(range(len(entries)), key=lambda i: -_weight(entries[i]))
-    try:
-        for i in order if elsewhere else ():
-            own = entries[i]
-            if isinstance(own, Stored):
-                registered = own.registered
-                where = (own.plan, own.store, own.device, own.checked, root)
-                futures[i] = executor.submit(_by_name, registered.module, registered.domain, *where)
-        return [
-            _joined(own, futures[i].result()) if i in futures else _here(own, root)
-            for i, own in enumerate(entries)
-        ]
-    except BrokenExecutor as error:
-        raise WorkerDied(
-            "report: a worker process died, perhaps for want of memory; run the same command with --workers 1"
-        ) from error
-
-
-def _weight(own: Entry | Stored) -> int:
-    study = own.study if isinstance(own, Entry) else own.registered.study
-    return len(study.figures) + 3 * len(study.films)
-
-
-def _here(own: Entry | Stored, root: Path) -> tuple[Entry, Material]:
-    with undisturbed(), remembered(), one_thread():
-        entry = own.entry() if isinstance(own, Stored) else own
-        return entry, material_of(entry, root)
-
-
-def _joined(own: Entry | Stored, made: Material) -> tuple[Entry, Material]:
-    """The entry without its arrays, which pages do not need."""
-    assert isinstance(own, Stored)
-    results = Results(made.plan, {}) if made.plan else None
-    registered = own.registered
-    entry = Entry(
-        registered.domain,
-        registered.study,
-        own.plan.name,
-        results,
-        made.verdict,
-        made.provenance,
-        registered.module,
-    )
-    return entry, made

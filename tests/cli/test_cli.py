@@ -95,11 +95,28 @@ def test_run_show_run_again_fresh_and_clean(out: Path, capsys: pytest.CaptureFix
     assert run(out, "--seeds", "12") == 0
     assert "SUPPORTED" in capsys.readouterr().out
 
-    (out / "report").mkdir()
+    for folder in ("report", "drawn"):
+        (out / folder).mkdir()
     assert main(["clean", "tiny-bowl", "--out", str(out)]) == 0
     assert "removed" in capsys.readouterr().out
     assert stored(out) == {}
     assert sorted(p.name for p in out.iterdir()) == ["results.sqlite"]
+
+
+def test_a_report_draws_what_has_changed(out: Path) -> None:
+    assert run(out) == 0
+    kept = out / "drawn" / "tiny-bowl" / "material"
+
+    def drawn(*options: str) -> int:
+        assert main(["report", "--tiny", "--workers", "1", "--out", str(out), *options]) == 0
+        return kept.stat().st_mtime_ns
+
+    first = drawn()
+    assert drawn() == first
+    redrawn = drawn("--redraw")
+    assert redrawn != first
+    assert run(out, "--fresh") == 0
+    assert drawn() != redrawn
 
 
 def test_run_without_names_runs_all(out: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -176,6 +176,22 @@ def test_no_damage_is_taken(first: tuple[Folder, dict[str, bytes]], data: st.Dat
         kept._unpacked(harmed)
 
 
+@given(st.binary(max_size=300), st.integers(0, 10_000), st.integers(1, 255))
+@settings(max_examples=200, deadline=None)
+def test_nothing_else_is_read(
+    first: tuple[Folder, dict[str, bytes]], noise: bytes, at: int, flip: int
+) -> None:
+    """Behind a digest that fits: bytes of any kind, and sound ones with one of them changed."""
+    page = (first[0].place / "material").read_bytes()[kept._DIGITS :]
+    at %= len(page)
+    for data in (noise, page[:at] + bytes([page[at] ^ flip]) + page[at + 1 :]):
+        try:
+            found = kept._unpacked(kept._digest(data).encode() + data)
+        except kept.REFUSALS:
+            continue
+        assert isinstance(found.material, Material)
+
+
 def _written(folder: Folder, *, made: Material, files: dict[str, str] | None = None) -> None:
     """As somebody writes it who knows the format."""
     page = kept._Page(folder.kept().keys[STUDY], files or {}, made)
@@ -183,20 +199,31 @@ def _written(folder: Folder, *, made: Material, files: dict[str, str] | None = N
 
 
 def test_films_that_somebody_wrote_cannot_leave_their_script(folder: Folder) -> None:
-    evil = Reel(1, 1, (), (), 0, ("still",), Markup('["</script><script>alert(1)</script>"]'))
-    _written(folder, made=Material(plan=PLAN, films=(Shown("film", "", "", "film.svg", reel=evil),)))
-    made = folder.taken()
+    source = f"figures/{STUDY}/film.svg"
+    (folder.place / "film.svg").write_text("a film's ground")
+    files = {"film.svg": kept._digest(b"a film's ground")}
+
+    def written(data: str) -> Material | None:
+        reel = Reel(1, 1, (), (), 0, ("still",), Markup(data))
+        _written(
+            folder, made=Material(plan=PLAN, films=(Shown("f", "", "", source, reel=reel),)), files=files
+        )
+        return folder.taken()
+
+    made = written('["</script><script>alert(1)</script>"]')
     assert made is not None
     assert made.films[0].reel is not None
     assert "<" not in made.films[0].reel.data
     assert "alert" in made.films[0].reel.data
-    _written(
-        folder,
-        made=Material(
-            films=(Shown("f", "", "", reel=dataclasses.replace(evil, data=Markup("alert(1)")), source=""),)
-        ),
-    )
-    assert folder.taken() is None, "no JSON"
+    assert written("alert(1)") is None, "no JSON"
+
+
+@pytest.mark.parametrize(
+    "source", ["https://elsewhere.example/x.svg", "../index.html", "figures/other/x.svg"]
+)
+def test_no_other_file_is_shown(folder: Folder, source: str) -> None:
+    _written(folder, made=Material(plan=PLAN, figures=(("", Drawn("curves", "", "", source)),)))
+    assert folder.taken() is None
 
 
 @pytest.mark.parametrize("name", ["../stolen.svg", "/etc/hostname", "deep/figure.svg"])

@@ -27,12 +27,14 @@ from markupsafe import Markup
 
 from core.lab.fingerprint import package_versions
 from core.lab.report.entry import Stored
-from core.lab.report.material import Material
+from core.lab.report.material import FIGURES, Material
 from core.lab.staging import staged_beside
 from core.lab.store import Store
 
 _PAGE = "material"
 _PACKAGES = ("torch", "numpy", "scipy", "matplotlib", "pillow", "jinja2")
+REFUSALS = (OSError, ValueError, msgspec.MsgspecError, RecursionError)
+"""What reading something else raises."""
 _DIGITS = 64
 """Of a SHA-256 in hexadecimal."""
 
@@ -55,15 +57,10 @@ class Kept:
         place, target = self.folder / study, root / study
         try:
             page = _unpacked((place / _PAGE).read_bytes())
-            if page.key != self.keys.get(study) or any(Path(name).name != name for name in page.files):
+            if page.key != self.keys.get(study) or not _stays_here(page, study):
                 return None
-            target.mkdir(parents=True)
-            for name, digest in page.files.items():
-                data = (place / name).read_bytes()
-                if _digest(data) != digest:
-                    raise ValueError(name)
-                (target / name).write_bytes(data)
-        except (OSError, ValueError, msgspec.MsgspecError, RecursionError):
+            _copy(page.files, place, target)
+        except REFUSALS:
             shutil.rmtree(target, ignore_errors=True)
             return None
         return page.material
@@ -146,6 +143,29 @@ class _Page:
     key: str
     files: dict[str, str]
     material: Material
+
+
+def _stays_here(page: _Page, study: str) -> bool:
+    """Whether it names files of its own folder only, and shows no others."""
+    made = page.material
+    shown = {drawn.source for _, drawn in made.figures} | {film.source for film in made.films}
+    shown |= {made.thumbnail.source} if made.thumbnail else set()
+    ours = {f"{FIGURES}/{study}/{name}" for name in page.files}
+    return all(Path(name).name == name for name in page.files) and shown <= ours
+
+
+def _copy(files: Mapping[str, str], place: Path, target: Path) -> None:
+    """Copy these files, each of that digest, into a new folder.
+
+    Raises:
+        OSError, ValueError: if one is missing or damaged.
+    """
+    target.mkdir(parents=True)
+    for name, digest in files.items():
+        data = (place / name).read_bytes()
+        if _digest(data) != digest:
+            raise ValueError(f"{name} is damaged")
+        (target / name).write_bytes(data)
 
 
 def _problems(made: Material) -> bool:

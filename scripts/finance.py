@@ -17,14 +17,13 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 import tyro
 
 # The root before this folder: `finance` is the package, not this script.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from core.lab import figures
-from core.lab.engines import check_device
+from core.lab.engines import check_device, one_thread
 from core.lab.errors import VhatError
 from core.lab.tables import number, text_table
 from core.lab.terminal import guarded
@@ -243,7 +242,12 @@ def main(args: Args) -> None:
     """Fetch, solve, print, write."""
     plan = plan_of(args)
     check(args)
-    torch.set_num_threads(1)  # the tensors are small: threads would cost more than they bring
+    with one_thread():  # the arrays are small: threads would cost more than they bring
+        written(args, plan)
+
+
+def written(args: Args, plan: Descent | None) -> None:
+    """The tearsheet and, if asked for, a portfolio that is trained."""
     prices = fetch(args)
     sheet = tearsheet(args, prices)
     print(prices.describe(), end="\n\n")

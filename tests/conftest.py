@@ -1,4 +1,5 @@
-"""For all tests: one thread, as in a shard, so that sums over threads do not depend on the machine."""
+"""For all tests and what they start: one thread, as in a shard, so that sums over threads do not depend on
+the machine, and processes side by side do not wait for each other."""
 
 from __future__ import annotations
 
@@ -7,10 +8,13 @@ import signal
 
 import torch
 from hypothesis import settings
+from threadpoolctl import threadpool_limits
 
 pytest_plugins = ["tests.tally"]
 
 torch.set_num_threads(1)
+threadpool_limits(1, user_api="blas")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # A shell starts what it runs in the background deaf to Ctrl-C, and children would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 # The first example of a property pays for torch's imports and caches; a deadline would measure that.

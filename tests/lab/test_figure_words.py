@@ -135,6 +135,25 @@ def test_rows_are_named_also_where_a_neighbour_has_their_names() -> None:
     assert first.rows == second.rows == (("Adam", "1 [0.5, 2]"), ("SGD", "3 [2.5, 3.5]"))
 
 
+def test_rows_without_names_are_those_of_the_panel_to_their_left() -> None:
+    figure, panels = figures.new_figure(columns=3, rows=2)
+    for number, axes in enumerate(panels):
+        names = ["Adam", "SGD"] if number < 3 else ["Momentum", "RMSProp"]
+        values = [(1.0, 0.5, 2.0), (3.0, 2.5, 3.5)]
+        figures.dots_with_intervals(axes, names, values)
+        if number % 3:
+            axes.set_yticklabels([])
+    panels[2].set_ylim(5.0, -5.0)  # rows at other heights
+    panels[5].set_yticks([0, 1], ["0", "1"])  # numbers, not bare
+    found = words_of(figure)
+    assert [[name for name, _ in panel.rows] for panel in found] == [
+        ["Adam", "SGD"],
+        ["Adam", "SGD"],
+        ["Momentum", "RMSProp"],
+        ["Momentum", "RMSProp"],
+    ]
+
+
 def test_powers_of_ten_are_no_names() -> None:
     figure, (axes,) = figures.new_figure()
     axes.plot([1, 10], [1, 100], label="Adam")

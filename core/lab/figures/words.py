@@ -84,6 +84,31 @@ def _names(axis: XAxis | YAxis) -> dict[int, str]:
     return {round(float(at)): text for at, text in zip(places, texts, strict=True) if text}
 
 
+def _beside(axes: Axes) -> dict[int, str]:
+    """The names of a panel's rows: along its own axis or, where that is bare, along the nearest panel to its
+    left whose rows lie at the same heights."""
+    own, spec = _names(axes.yaxis), axes.get_subplotspec()
+    figure = axes.get_figure(root=True)
+    if own or spec is None or figure is None or not _is_bare(axes.yaxis):
+        return own
+    left = [
+        (place.colspan.start, names)
+        for other in figure.axes
+        if (place := other.get_subplotspec()) is not None
+        and (place.get_gridspec(), place.rowspan) == (spec.get_gridspec(), spec.rowspan)
+        and place.colspan.start < spec.colspan.start
+        and other.get_ylim() == axes.get_ylim()
+        and (names := _names(other.yaxis))
+    ]
+    return max(left, key=lambda own: own[0])[1] if left else {}
+
+
+def _is_bare(axis: XAxis | YAxis) -> bool:
+    """Whether fixed places along an axis have nothing written at them."""
+    fixed = isinstance(axis.get_major_locator(), FixedLocator)
+    return fixed and not any(axis.get_major_formatter().format_ticks(list(axis.get_ticklocs())))
+
+
 def _is_number(text: str) -> bool:
     if "mathdefault" in text:  # matplotlib's way to write a power of ten
         return True
@@ -95,7 +120,7 @@ def _is_number(text: str) -> bool:
 
 
 def _rows(axes: Axes) -> Iterator[tuple[str, str]]:
-    beside = _names(axes.yaxis)
+    beside = _beside(axes)
     if beside and axes.images:
         yield from _cells(axes, beside, _names(axes.xaxis))
     elif beside:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from core.lab.promises import promise_of
 from core.lab.registry import root
-from core.lab.trust import VARIABLE, Count, Measure, Trial, promise_of, stored_trials, versions_here
+from core.lab.trust import VARIABLE, Count, Measure, Trial, stored_trials, versions_here
 
 GO_ON = "VHAT_TRUST_GO_ON"
 """Where it is set, a test whose figures are of this very code, and kept, is not tried again: a soak that was

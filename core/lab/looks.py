@@ -25,7 +25,7 @@ from core.lab.errors import VhatError, one_line
 from core.lab.registry import domains, root, studies
 from core.lab.small_sweep import small_sweep
 from core.lab.staging import write_whole
-from core.lab.store import examine
+from core.lab.store_health import examine
 from core.lab.trust import FOLDER, stored_trials
 
 _LEAST_SPACE, _LITTLE_SPACE = 50 * 2**20, 2**30

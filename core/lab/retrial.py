@@ -10,9 +10,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from core.lab.errors import VhatError
+from core.lab.promises import PROMISES
 from core.lab.registry import root
 from core.lab.staging import write_whole
-from core.lab.trust import PROMISES, VARIABLE, Standing, standings, stored_trials
+from core.lab.trust import VARIABLE, Standing, standings, stored_trials
 
 
 def retry_promises(folder: Path) -> tuple[tuple[Standing, ...], bool]:

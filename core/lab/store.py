@@ -42,7 +42,6 @@ from core.lab.store_file import (
     wait_for,
 )
 
-_ROWS = "SELECT address, study, spec, code, seconds, payload, digest FROM shards"
 _TRIES = 3
 """How often to open a file that other processes move aside."""
 
@@ -54,10 +53,11 @@ def canonical(spec: Spec) -> str:
 
 def address_of(study: str, spec: Spec, code: str) -> str:
     """Where the result of a shard lies: a digest of the study, the spec, and the code that computes it."""
-    return _address(study, canonical(spec), code)
+    return row_address(study, canonical(spec), code)
 
 
-def _address(study: str, spec: str, code: str) -> str:
+def row_address(study: str, spec: str, code: str) -> str:
+    """The same of a spec as `canonical` writes it."""
     return hashlib.sha256("\n".join((study, spec, code)).encode()).hexdigest()
 
 
@@ -221,7 +221,7 @@ class Store:
             if not isinstance(address, bytes) or address <= before:
                 raise sqlite3.DatabaseError("its rows are out of order")
             before = address
-            if not all(isinstance(t, str) for t in texts) or _address(*texts).encode() != address:
+            if not all(isinstance(t, str) for t in texts) or row_address(*texts).encode() != address:
                 misplaced.append((address,))
         if misplaced:
             if not self._reading:
@@ -295,7 +295,7 @@ class Store:
         if row is None:
             return None
         # A damaged index may lead to another row, sound in itself.
-        if row[0] == address and _is_sound(row):
+        if row[0] == address and is_sound(row):
             return decode(row[5])
         if not self._reading:
             with self._guarded() as db:
@@ -334,7 +334,7 @@ class Store:
             rows = db.execute("SELECT * FROM shards WHERE study = ? ORDER BY address", (study,))
             return [
                 StoredShard(address, name, json.loads(spec), code, seconds, digest)
-                for address, name, spec, code, seconds, _, digest in filter(_is_sound, rows)
+                for address, name, spec, code, seconds, _, digest in filter(is_sound, rows)
             ]
 
     def forget(self, study: str | None = None) -> int:
@@ -362,7 +362,7 @@ def _row_digest(address: str, study: str, spec: str, code: str, seconds: float, 
     return digest.hexdigest()
 
 
-def _is_sound(row: Sequence[Any]) -> bool:
+def is_sound(row: Sequence[Any]) -> bool:
     """Whether a row's digest fits all the rest of it."""
     *texts, seconds, blob, digest = row
     if not isinstance(blob, bytes) or not isinstance(seconds, float) or not math.isfinite(seconds):
@@ -371,40 +371,3 @@ def _is_sound(row: Sequence[Any]) -> bool:
         return False
     address, study, spec, code = texts
     return bool(digest == _row_digest(address, study, spec, code, seconds, blob))
-
-
-@dataclass(frozen=True)
-class Health:
-    """A store's rows, and how many of them are not sound.
-
-    Attributes:
-        rows: how many there are.
-        damaged: those whose digest does not fit, or which are not in their place.
-    """
-
-    rows: int
-    damaged: int
-
-
-def examine(path: Path) -> Health:
-    """Read every row of a store and compare its digest; nothing is changed or set aside.
-
-    Raises:
-        StoreError: for a file that is no store, or that of another version.
-    """
-    try:
-        with contextlib.closing(connect_to_read(path, beside=False)) as db:
-            tables = tables_of(db, path)
-            check_pages(db, tables)
-            sound, before = [], ""
-            for row in db.execute(_ROWS) if "shards" in tables else ():
-                # A row out of order would be looked for in vain.
-                sound.append(_is_sound(row) and before < row[0] == _address(*row[1:4]))
-                before = row[0] if sound[-1] else before
-    except ERRORS as error:
-        if not is_damage(error):
-            raise StoreError(f"{path} cannot be read: {error}") from error
-        raise StoreError(
-            f"{path} is damaged and cannot be read: {error}; the next run sets it aside"
-        ) from error
-    return Health(len(sound), sound.count(False))

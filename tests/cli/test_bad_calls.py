@@ -20,7 +20,7 @@ from core.lab.new_domain import write_domain
 from core.lab.problem import Field
 from core.lab.random import Keys
 from core.lab.run import Recording
-from core.lab.store import examine
+from core.lab.store_health import examine
 from core.lab.study import Plan
 from core.lab.sweep import Objective
 from core.lab.trust import Trial

@@ -14,8 +14,9 @@ import pytest
 from core.cli import main
 from core.lab import looks, retrial
 from core.lab.commands import RESULTS
+from core.lab.promises import PROMISES
 from core.lab.store import Store
-from core.lab.trust import FOLDER, PROMISES, VARIABLE, Count, Trial, stored_trials
+from core.lab.trust import FOLDER, VARIABLE, Count, Trial, stored_trials
 from tests.lab.filled_store import fill
 
 SAME_BITS = looks._same_bits

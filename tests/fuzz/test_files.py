@@ -16,9 +16,11 @@ from pyarrow import parquet
 
 from core.lab.benchmark import Benchmark, Measured, Ratio, stored_benchmarks
 from core.lab.errors import StoreError, VhatError
+from core.lab.promises import PROMISES
 from core.lab.report import build_report
-from core.lab.store import Health, Store, examine
-from core.lab.trust import PROMISES, Count, Measure, Trial, standings, stored_trials, trust_text
+from core.lab.store import Store
+from core.lab.store_health import Health, examine
+from core.lab.trust import Count, Measure, Trial, standings, stored_trials, trust_text
 from finance.cache import Entry, PriceCache
 from finance.csvfile import CsvFile
 from finance.parquetfile import ParquetFile

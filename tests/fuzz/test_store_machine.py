@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from core.lab.errors import StoreError
-from core.lab.store import Store, address_of, examine
+from core.lab.store import Store, address_of
+from core.lab.store_health import examine
 from tests.fuzz.mutations import changed_bytes
 from tests.lab.filled_store import equal
 

@@ -14,8 +14,9 @@ import pytest
 from core.lab import store as store_module
 from core.lab import store_file
 from core.lab.errors import StoreError
-from core.lab.store import Health, Store, examine
+from core.lab.store import Store
 from core.lab.store_file import NotAStore, held, is_damage
+from core.lab.store_health import Health, examine
 from tests.lab.filled_store import check, fill
 
 ROW = ("study", {"row": "late"}, "code")

@@ -14,19 +14,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.lab.errors import VhatError
+from core.lab.promises import EVERY_STUDY, PROMISES, Promise, promise_of
 from core.lab.registry import root, studies
 from core.lab.report import build_report
 from core.lab.trust import (
-    EVERY_STUDY,
-    PROMISES,
     VARIABLE,
     Count,
     Measure,
-    Promise,
     Standing,
     Trial,
     code_version,
-    promise_of,
     standings,
     stored_trials,
     trust_text,

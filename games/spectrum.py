@@ -88,29 +88,29 @@ def step_jacobians(point: Point, variant: Variant, rates: Sequence[float]) -> Te
         raise VhatError(f"{variant.name}: {scheme!r} never repeats a round, so that no Jacobian describes it")
     lr = torch.tensor(list(rates), dtype=torch.float64, device=point.at.device)
     hyper = dict(variant.hyper)
-    moves = Moves(variant.update_rule, lr, hyper, point.players, point.project, in_place=False)
-    params = point.at.double().expand(len(lr), -1).clone()
-    state = scheme.init(params, moves.rule, hyper, point.players)
 
-    def rounds(params: Tensor, state: PlayState) -> tuple[Tensor, PlayState]:
+    def rounds(params: Tensor, state: PlayState, lr: Tensor) -> tuple[Tensor, PlayState]:
+        moves = Moves(variant.update_rule, lr, hyper, point.players, point.project, in_place=False)
         for _ in range(scheme.period):
             params, state = scheme.turn(params, lambda z, _: point.field(z), state, moves)
         return params, state
 
+    params = point.at.double().expand(len(lr), -1).clone()
+    state = scheme.init(params, variant.update_rule, hyper, point.players)
     with torch.no_grad():  # a period at rest: afterwards everything that is remembered is there
-        _, state = rounds(params, state)
+        _, state = rounds(params, state, lr)
     at_rest = _settled(state)
     pieces = [params, *_tensors(at_rest)]
-    whole = torch.cat([p.detach() for p in pieces], dim=1).requires_grad_()
     sizes = [p.shape[1] for p in pieces]
+    size = sum(sizes)
+    # N copies of each row, a coordinate's gradient each: one backward pass gives them all.
+    whole = torch.cat(pieces, dim=1).detach().repeat_interleave(size, dim=0).requires_grad_()
     first, *rest = torch.split(whole, sizes, dim=1)
-    moved, after = rounds(first, _rebuilt(at_rest, iter(rest)))
+    moved, after = rounds(first, _rebuilt(at_rest, iter(rest)), lr.repeat_interleave(size))
     image = torch.cat([moved, *_tensors(_settled(after))], dim=1)
-    rows = [
-        torch.autograd.grad(image[:, i].sum(), whole, retain_graph=True, materialize_grads=True)[0]
-        for i in range(image.shape[1])
-    ]
-    return torch.stack(rows, dim=1)
+    own = image.view(len(lr), size, size).diagonal(dim1=1, dim2=2)
+    (rows,) = torch.autograd.grad(own.sum(), whole, materialize_grads=True)
+    return rows.view(len(lr), size, size)
 
 
 def remembered_points(point: Point, variant: Variant) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 
 from core.lab import stats
 from core.lab.experiment import Array
-from core.lab.study import Table
+from core.lab.study import Results, Table
 from core.lab.sweep import SweepResult
 from core.lab.tables import with_interval
 from core.lab.verdict import Finding, finding
@@ -82,20 +82,22 @@ def standing(sweep: SweepResult, name: str) -> int:
     return sum(stands_still(sweep, r, name) for r in sweep.regimes)
 
 
-def ratios(sweep: SweepResult, part: Part) -> list[stats.Interval]:
+def ratios(results: Results, part: Part) -> list[stats.Interval]:
     """Final distance of `a` over that of `b` with its interval, regime by regime."""
+    sweep = results.sweep("tuned")
     return [stats.ratio(final(sweep, r, part.a), final(sweep, r, part.b)) for r in sweep.regimes]
 
 
-def counted(sweep: SweepResult, part: Part) -> str:
+def counted(results: Results, part: Part) -> str:
     """`nearer in 7, farther in 2 of 11 regimes`, by whole intervals."""
-    found = ratios(sweep, part)
+    found = results.once(ratios, part)
     nearer, farther = sum(high < 1.0 for _, _, high in found), sum(low > 1.0 for _, low, _ in found)
     return f"nearer in {nearer}, farther in {farther} of {len(found)} regimes"
 
 
-def judged(sweep: SweepResult, part: Part) -> Finding:
+def judged(results: Results, part: Part) -> Finding:
     """Over all regimes (each resampled by itself), with the count by regime and who stands still."""
+    sweep = results.sweep("tuned")
     strata = [
         stats.differences(*(np.log10(final(sweep, r, name)) for name in (part.a, part.b)))
         for r in sweep.regimes
@@ -107,14 +109,15 @@ def judged(sweep: SweepResult, part: Part) -> Finding:
         (mid, low, high),
         below=1.0,
         replicas=len(strata[0]),
-        text="; ".join([f"{part.text} ({counted(sweep, part)})", *still]),
+        text="; ".join([f"{part.text} ({counted(results, part)})", *still]),
         unit="x the distance",
         decisive=False,
     )
 
 
-def parts_table(sweep: SweepResult) -> Table:
+def parts_table(results: Results) -> Table:
     """Every comparison in every regime by itself."""
+    sweep = results.sweep("tuned")
 
     def cell(regime: str, part: Part, interval: stats.Interval) -> str:
         marks: list[tuple[str, Callable[[], bool]]] = [
@@ -127,7 +130,7 @@ def parts_table(sweep: SweepResult) -> Table:
         (
             part.a,
             part.b,
-            *(cell(r, part, x) for r, x in zip(sweep.regimes, ratios(sweep, part), strict=True)),
+            *(cell(r, part, x) for r, x in zip(sweep.regimes, results.once(ratios, part), strict=True)),
         )
         for part in PARTS
     ]

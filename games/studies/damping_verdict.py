@@ -56,8 +56,8 @@ def judge(results: Results) -> Verdict:
     sweep = results.sweep("tuned")
     damps = [_damps(sweep, r) for r in sweep.regimes]
     better = [_better(sweep, r) for r in sweep.regimes]
-    parts = {part: judged(sweep, part) for part in PARTS}
-    sentence, short = _sentence(sweep, damps, better, parts), _short(damps, better, parts[MOMENTUM])
+    parts = {part: judged(results, part) for part in PARTS}
+    sentence, short = _sentence(results, damps, better, parts), _short(damps, better, parts[MOMENTUM])
     return verdict([*damps, *better, *parts.values()], sentence, short=short, main=better[0])
 
 
@@ -72,16 +72,16 @@ def _short(damps: list[Finding], better: list[Finding], momentum: Finding) -> st
 
 
 def _sentence(
-    sweep: SweepResult, damps: list[Finding], better: list[Finding], parts: dict[Part, Finding]
+    results: Results, damps: list[Finding], better: list[Finding], parts: dict[Part, Finding]
 ) -> str:
     def measured(part: Part) -> str:
-        return f"{parts[part].effect:.2g} times the distance, {counted(sweep, part)}"
+        return f"{parts[part].effect:.2g} times the distance, {counted(results, part)}"
 
     return (
         f"Tuned Adam damps in {tally(damps)} regimes and better than tuned GDA in {tally(better)}; momentum "
         f"{_HELPS[parts[MOMENTUM].outcome]} (Adam without it ends at {measured(MOMENTUM)}); a second moment "
         f"for each player instead of one for both {_scaling(parts)} (without momentum: {measured(SCALING)}; "
-        f"with it: {measured(SCALING_WITH_MOMENTUM)}{_still(sweep)})."
+        f"with it: {measured(SCALING_WITH_MOMENTUM)}{_still(results.sweep('tuned'))})."
     )
 
 
@@ -110,7 +110,7 @@ def _still(sweep: SweepResult) -> str:
 def tables(results: Results) -> tuple[Table, ...]:
     """The parts by regime; tuned results and oscillation, a regime each; theory beside tuning."""
     sweep = results.sweep("tuned")
-    found = [parts_table(sweep)]
+    found = [parts_table(results)]
     for regime in sweep.regimes:
         found += [sweep_table(sweep, regime), _swing_table(sweep, regime)]
     return (*found, theory_table(sweep))

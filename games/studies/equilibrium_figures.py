@@ -61,7 +61,10 @@ def draw_map(results: Results) -> Figure:
     figure, panels = figures.new_figure(columns=2, width=11.6, height=6.4)
     for axes, iterate in zip(panels, ITERATES, strict=True):
         values = np.array(
-            [[stats.centre(tuned(results, r.name, m.name, iterate).final) for r in REGIMES] for m in METHODS]
+            [
+                [stats.centre(results.once(tuned, r.name, m.name, iterate).final) for r in REGIMES]
+                for m in METHODS
+            ]
         )
         names = [r.name.replace("rock-paper-scissors", "RPS") for r in REGIMES]
         method_map(axes, values, [m.name for m in METHODS], names, middle=START)
@@ -97,7 +100,7 @@ def _by_iterate(results: Results, draw: Callable[[Axes, str, Tuned], None]) -> F
         for column, regime in enumerate(REGIMES):
             axes = panels[row * len(REGIMES) + column]
             for name in SHOWN:
-                draw(axes, name, tuned(results, regime.name, name, iterate))
+                draw(axes, name, results.once(tuned, regime.name, name, iterate))
             title = regime.name.replace("rock-paper-scissors", "RPS") if row == 0 else None
             title = title.replace("projection, noise", "noise") if title else None
             figures.label(

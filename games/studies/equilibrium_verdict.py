@@ -39,7 +39,7 @@ PARTS = (
 
 
 def _better(results: Results, regime: str, iterate: str) -> Finding:
-    adam, descent = (tuned(results, regime, m, iterate).final for m in ("Adam", "GDA"))
+    adam, descent = (results.once(tuned, regime, m, iterate).final for m in ("Adam", "GDA"))
     return finding(
         f"{regime}: {iterate} iterate",
         stats.ratio(adam, descent),
@@ -53,7 +53,7 @@ def _better(results: Results, regime: str, iterate: str) -> Finding:
 def _over_games(results: Results, a: tuple[str, str], b: tuple[str, str], text: str) -> Finding:
     """Exploitability of (method, iterate) `a` over that of `b`, over all games (each resampled by itself),
     with the games on either side counted by whole intervals, and those in which a rate is the lowest."""
-    pairs = [[tuned(results, r.name, method, iterate) for method, iterate in (a, b)] for r in REGIMES]
+    pairs = [[results.once(tuned, r.name, method, iterate) for method, iterate in (a, b)] for r in REGIMES]
     strata = [stats.differences(*(np.log10(side.final) for side in pair)) for pair in pairs]
     mid, low, high = (float(10.0**x) for x in stats.interval(strata, "iqm"))
     ratios = [stats.ratio(pair[0].final, pair[1].final) for pair in pairs]
@@ -115,7 +115,7 @@ def tables(results: Results) -> tuple[Table, ...]:
         for method in METHODS:
             cells: list[str] = [method.name]
             for iterate in ITERATES:
-                got = tuned(results, regime.name, method.name, iterate)
+                got = results.once(tuned, regime.name, method.name, iterate)
                 cells += [
                     number(got.lr) + (" (edge of grid)" if got.edge else ""),
                     with_interval(stats.interval(got.final)),

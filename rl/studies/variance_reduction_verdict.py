@@ -64,11 +64,19 @@ def learned(results: Results, regime: str, variant: str, scale: str = "return") 
 
 def noise_shared(results: Results, stage: str, baseline: str, rule: str) -> stats.Interval:
     """The share of Adam's cut in the direction's noise that a rule has too."""
+    return results.once(_noise_shared, stage, baseline, rule)
+
+
+def _noise_shared(results: Results, stage: str, baseline: str, rule: str) -> stats.Interval:
     return share_of_gain(*(measured(results, stage, baseline, r, NOISE) for r in (rule, BASE, FULL)))
 
 
 def gain_shared(results: Results, regime: str, variant: str, scale: str = "return") -> stats.Interval:
     """The share of Adam's gain that a variant has too, both over gradient descent, on one of `SCALES`."""
+    return results.once(_gain_shared, regime, variant, scale)
+
+
+def _gain_shared(results: Results, regime: str, variant: str, scale: str) -> stats.Interval:
     return share_of_gain(*(learned(results, regime, v, scale) for v in (variant, BASE, FULL)))
 
 

@@ -141,36 +141,50 @@ def simulate(
     Raises:
         VhatError: for a cost outside [0, 0.5) or a limit that is not positive, or when wealth is lost.
     """
+    (found,) = simulate_each(returns, aims.days, aims.weights[None], cost=cost, turnover_limit=turnover_limit)
+    return found
+
+
+def simulate_each(
+    returns: Floats,
+    days: Indices,
+    weights: Floats,
+    *,
+    cost: float = 0.0,
+    turnover_limit: float | None = None,
+) -> list[Backtest]:
+    """`simulate` for S sets of target weights `[S, R, N]` on the same days at once."""
     if not 0.0 <= cost < 0.5 or not (turnover_limit is None or turnover_limit > 0):
         raise VhatError(
             f"a cost lies in [0, 0.5) and a turnover limit is positive, got {cost} and {turnover_limit}"
         )
     returns = np.asarray(returns, dtype=np.float64)
-    first = int(aims.days[0])
-    ends = np.append(aims.days[1:], len(returns))
-    earned, held = np.empty(len(returns) - first), np.empty((len(returns) - first, returns.shape[1]))
-    turnover, present = np.empty(len(aims.days)), np.zeros(returns.shape[1])
-    for row, (begin, end) in enumerate(zip(aims.days, ends, strict=True)):
-        trade = aims.weights[row] - present
-        size = float(np.abs(trade).sum())
-        if turnover_limit is not None and row and size > turnover_limit:
-            trade, size = trade * (turnover_limit / size), turnover_limit
-        turnover[row] = size
+    first, (sets, _, assets) = int(days[0]), weights.shape
+    ends = np.append(days[1:], len(returns))
+    earned, held = np.empty((sets, len(returns) - first)), np.empty((sets, len(returns) - first, assets))
+    turnover, present = np.empty((sets, len(days))), np.zeros((sets, assets))
+    for row, (begin, end) in enumerate(zip(days, ends, strict=True)):
+        trade = weights[:, row] - present
+        size = np.abs(trade).sum(axis=1)
+        if turnover_limit is not None and row:
+            over = size > turnover_limit
+            trade[over] *= (turnover_limit / size[over])[:, None]
+            size[over] = turnover_limit
+        turnover[:, row] = size
         # Units of each asset grow by themselves until the next trade.
-        grown = (present + trade) * np.vstack(
-            [np.ones(len(present)), np.cumprod(1.0 + returns[begin:end], axis=0)]
-        )
-        value = grown.sum(axis=1)
+        growth = np.vstack([np.ones(assets), np.cumprod(1.0 + returns[begin:end], axis=0)])
+        grown = (present + trade)[:, None] * growth
+        value = grown.sum(axis=2)
         # What is not invested (a budget below 1) is cash without interest.
-        value += 1.0 - value[0]
+        value += 1.0 - value[:, :1]
         if value.min() <= 0.0:
-            raise VhatError(f"all wealth is lost on day {begin + int(value.argmin()) - 1}")
-        held[begin - first : end - first] = grown[:-1] / value[:-1, None]
-        period = value[1:] / value[:-1] - 1.0
-        period[:1] = (1.0 - cost * size) * (1.0 + period[:1]) - 1.0
-        earned[begin - first : end - first] = period
-        present = grown[-1] / value[-1]
-    return Backtest(first, earned, held, aims.days, turnover, cost * turnover)
+            raise VhatError(f"all wealth is lost on day {begin + int(value.min(axis=0).argmin()) - 1}")
+        held[:, begin - first : end - first] = grown[:, :-1] / value[:, :-1, None]
+        period = value[:, 1:] / value[:, :-1] - 1.0
+        period[:, :1] = (1.0 - cost * size)[:, None] * (1.0 + period[:, :1]) - 1.0
+        earned[:, begin - first : end - first] = period
+        present = grown[:, -1] / value[:, -1:]
+    return [Backtest(first, earned[s], held[s], days, turnover[s], cost * turnover[s]) for s in range(sets)]
 
 
 def walk_forward(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from finance.prices import Floats
 
 Statistic = Callable[[Floats], Floats]
 _AT_ONCE = 2_000_000  # resampled days in memory
+_NEAR = 20  # resamples drawn at once
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,12 @@ class Performance:
 
 def growth(returns: Floats) -> Floats:
     """Geometric mean return a year of daily returns `[..., T]`."""
-    out: Floats = np.expm1(np.log1p(returns).mean(axis=-1) * TRADING_DAYS)
+    return log_growth(np.log1p(returns))
+
+
+def log_growth(logs: Floats) -> Floats:
+    """`growth`, from the logarithms of 1 + return."""
+    out: Floats = np.expm1(logs.mean(axis=-1) * TRADING_DAYS)
     return out
 
 
@@ -61,10 +68,19 @@ def sharpe(returns: Floats) -> Floats:
 
 def max_drawdown(returns: Floats) -> Floats:
     """The deepest fall from a peak (or from the start) of daily returns `[..., T]`, from -1 to 0."""
-    level = np.cumsum(np.log1p(returns), axis=-1)
+    return log_drawdown(np.log1p(returns))
+
+
+def log_drawdown(logs: Floats) -> Floats:
+    """`max_drawdown`, from the logarithms of 1 + return."""
+    level = np.cumsum(logs, axis=-1)
     peak = np.maximum(np.maximum.accumulate(level, axis=-1), 0.0)
     out: Floats = np.expm1((level - peak).min(axis=-1))
     return out
+
+
+OF_LOGS: Mapping[str, Statistic] = MappingProxyType({"growth": log_growth, "drawdown": log_drawdown})
+"""What `intervals` can take of the logarithms, so that these are taken once and not in every resample."""
 
 
 def stationary_bootstrap(
@@ -92,13 +108,24 @@ def stationary_bootstrap(
     return np.asarray(index.cpu().numpy())
 
 
+def resamples_of(
+    length: int, mean_block: float, seeds: range, *, study: str
+) -> Iterator[np.ndarray[tuple[int, ...], np.dtype[np.intp]]]:
+    """The rows `[length]` of `stationary_bootstrap` for each of the seeds, a few drawn at once: many would
+    not stay near the processor."""
+    for begin in range(0, len(seeds), _NEAR):
+        yield from stationary_bootstrap(
+            length, mean_block, Keys.of(seeds[begin : begin + _NEAR], study=study)
+        )
+
+
 @lru_cache(maxsize=8)
 def _indices(
     length: int, mean_block: float, begin: int, end: int, seed: int
 ) -> np.ndarray[tuple[int, ...], np.dtype[np.intp]]:
     """Rows `begin` to `end` of the resamples: the same for every series of this length."""
-    keys = Keys.of(range(begin, end), study=f"stationary bootstrap {seed}")
-    return stationary_bootstrap(length, mean_block, keys)
+    study = f"stationary bootstrap {seed}"
+    return np.stack(list(resamples_of(length, mean_block, range(begin, end), study=study)))
 
 
 def intervals(
@@ -132,12 +159,13 @@ def performance(
     """Of a backtest, with a risk-free rate a day; days come in blocks of `mean_block` days on average,
     rebalancings as many to a block as fall into it."""
     of_days: dict[str, Statistic] = {
-        "growth": growth,
         "volatility": yearly_volatility,
         "sharpe": lambda returns: sharpe(returns - risk_free),
-        "drawdown": max_drawdown,
     }
-    found = intervals(result.returns, of_days, mean_block=mean_block, resamples=resamples)
+    found = {
+        **intervals(result.returns, of_days, mean_block=mean_block, resamples=resamples),
+        **intervals(np.log1p(result.returns), OF_LOGS, mean_block=mean_block, resamples=resamples),
+    }
     later = result.turnover[1:]
     if not len(later):
         return Performance(**found, turnover=(0.0, 0.0, 0.0))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, Literal
 
 import numpy as np
@@ -17,12 +16,12 @@ from core.lab.random import Keys
 from core.lab.stats import Interval
 from core.lab.study import Results
 from core.optim.rules import RULES
-from finance.backtest import Backtest, Targets, simulate, targets
+from finance.backtest import Backtest, simulate_each, targets
 from finance.markets import FUNDS, embedded_returns
 from finance.moments import TRADING_DAYS, second_moment
 from finance.optimum import long_only_optimum
 from finance.parametrisation import CHARTS, Parametrisation
-from finance.performance import stationary_bootstrap, yearly_turnover
+from finance.performance import resamples_of, yearly_turnover
 from finance.prices import Floats
 from finance.walking import descended_windows
 
@@ -168,7 +167,7 @@ def backtests(results: Results, data: str, name: str) -> list[Backtest]:
     weights, cell = found.arrays[0]["weights"], found.cells[0]
     days = trading_days(data, cell["rebalance"], cell["most"])
     runs = weights[:1] if standard else weights
-    return [simulate(returns_of(data), Targets(days, w), cost=COST) for w in runs]
+    return simulate_each(returns_of(data), days, runs, cost=COST)
 
 
 def all_backtests(results: Results, data: str) -> dict[str, list[Backtest]]:
@@ -176,13 +175,12 @@ def all_backtests(results: Results, data: str) -> dict[str, list[Backtest]]:
     return {name: backtests(results, data, name) for name in (*ALLOCATIONS, *DESCENDED)}
 
 
-@cache
 def _counts(days: int) -> Array:
-    """How often each day stands in each resample, `[RESAMPLES, T]`; the same resamples for all portfolios."""
-    keys = Keys.of(range(RESAMPLES), study="out-of-sample/bootstrap")
-    places = stationary_bootstrap(days, BLOCK, keys)
-    out = np.zeros((RESAMPLES, days))
-    for row, place in enumerate(places):
+    """How often each day stands in the history itself, which is the first row, and in each resample,
+    `[1 + RESAMPLES, T]`."""
+    places = resamples_of(days, BLOCK, range(RESAMPLES), study="out-of-sample/bootstrap")
+    out = np.ones((1 + RESAMPLES, days))
+    for row, place in enumerate(places, 1):
         out[row] = np.bincount(place, minlength=days)
     return out
 
@@ -204,20 +202,24 @@ class Moments:
     volatilities: Array
 
 
-def moments_of(runs: list[Backtest]) -> Moments:
-    """Of one portfolio's backtests, days resampled in blocks (Politis and Romano 1994)."""
-    daily = np.stack([run.returns for run in runs], axis=1)  # [T, S]
-    counts = np.concatenate([np.ones((1, len(daily))), _counts(len(daily))])
-    mean, square = counts @ daily / len(daily), counts @ daily**2 / len(daily)
-    spread = np.sqrt(np.maximum(square - mean**2, 0.0) * len(daily) / (len(daily) - 1))
-    volatility = (spread * np.sqrt(TRADING_DAYS)).mean(axis=1)
-    sharpe = (mean / spread * np.sqrt(TRADING_DAYS)).mean(axis=1)
-    return Moments(float(sharpe[0]), sharpe[1:], float(volatility[0]), volatility[1:])
+def moments_of(portfolios: Mapping[str, list[Backtest]]) -> dict[str, Moments]:
+    """Of each portfolio's backtests, days resampled in blocks (Politis and Romano 1994); the same resamples
+    for all."""
+    days = len(next(iter(portfolios.values()))[0].returns)
+    counts, found = _counts(days), {}
+    for name, runs in portfolios.items():
+        daily = np.stack([run.returns for run in runs], axis=1)  # [T, S]
+        mean, square = counts @ daily / days, counts @ daily**2 / days
+        spread = np.sqrt(np.maximum(square - mean**2, 0.0) * days / (days - 1))
+        volatility = (spread * np.sqrt(TRADING_DAYS)).mean(axis=1)
+        sharpe = (mean / spread * np.sqrt(TRADING_DAYS)).mean(axis=1)
+        found[name] = Moments(float(sharpe[0]), sharpe[1:], float(volatility[0]), volatility[1:])
+    return found
 
 
 def all_moments(results: Results, data: str) -> dict[str, Moments]:
     """Of every portfolio."""
-    return {name: moments_of(runs) for name, runs in results.once(all_backtests, data).items()}
+    return moments_of(results.once(all_backtests, data))
 
 
 def interval(estimate: float, resampled: Array) -> Interval:

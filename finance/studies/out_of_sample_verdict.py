@@ -11,7 +11,7 @@ from core.lab.study import Results, Table
 from core.lab.tables import number, with_interval
 from core.lab.verdict import Finding, Outcome, Verdict, finding, tally, verdict
 from finance.markets import FUNDS
-from finance.performance import performance
+from finance.performance import OF_LOGS, intervals, yearly_volatility
 from finance.studies.out_of_sample_settings import (
     BLOCK,
     DATA,
@@ -130,22 +130,28 @@ def _comparison_table(results: Results) -> Table:
 def _performance_table(results: Results, data: str) -> Table:
     rows = []
     for name, runs in results.once(all_backtests, data).items():
-        found = performance(runs[0], mean_block=BLOCK, resamples=TABLE_RESAMPLES)
+        daily = runs[0].returns
+        found = {
+            **intervals(np.log1p(daily), OF_LOGS, mean_block=BLOCK, resamples=TABLE_RESAMPLES),
+            **intervals(
+                daily, {"volatility": yearly_volatility}, mean_block=BLOCK, resamples=TABLE_RESAMPLES
+            ),
+        }
         every = results.once(all_moments, data)[name]
-        percent = [
-            with_interval((100 * a, 100 * b, 100 * c))
-            for a, b, c in (found.growth, found.volatility, found.drawdown)
-        ]
+        percent = {
+            measure: with_interval((100 * middle, 100 * low, 100 * high))
+            for measure, (middle, low, high) in found.items()
+        }
         rate = results.measurement("descended").where(data=data, portfolio=name)
         sharpes = [r.returns.mean() / r.returns.std(ddof=1) * np.sqrt(252) for r in runs]
         rows.append(
             (
                 name,
-                percent[0],
-                percent[1],
+                percent["growth"],
+                percent["volatility"],
                 with_interval(interval(every.sharpe, every.sharpes), 2),
                 f"{min(sharpes):.2f} to {max(sharpes):.2f}" if len(runs) > 1 else "",
-                percent[2],
+                percent["drawdown"],
                 with_interval(traded(runs), 2),
                 number(float(rate.arrays[0]["gap"].mean()), 2) if rate.cells else "",
                 number(float(rate.arrays[0]["rate"][0])) if rate.cells else "",

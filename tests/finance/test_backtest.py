@@ -13,7 +13,7 @@ from sklearn.base import clone
 
 from core.lab.errors import VhatError
 from finance.allocation import STANDARD, EqualWeight, MaximumUtility, MinimumVariance
-from finance.backtest import Targets, simulate, targets, walk_forward
+from finance.backtest import Targets, simulate, simulate_each, targets, walk_forward
 
 RETURNS = 0.01 * np.random.default_rng(6).standard_normal((200, 4)) @ np.diag([1, 1, 2, 3]) + 5e-4
 
@@ -119,6 +119,17 @@ def test_the_accounts_of_a_ledger(seed: int, cost: float, every: int, limit: flo
         assert first == pytest.approx((1 - spent) * grown / wealth - 1, abs=1e-12)
         wealth = grown
         assert result.wealth[day - 4] == pytest.approx(wealth, rel=1e-11)
+
+
+def test_many_sets_of_targets_are_held_as_if_each_were_alone() -> None:
+    days = np.arange(20, 200, 30)
+    weights = np.random.default_rng(3).dirichlet(np.ones(RETURNS.shape[1]), (4, len(days)))
+    weights[1] *= 0.8  # the rest is cash
+    each = simulate_each(RETURNS, days, weights, cost=0.002, turnover_limit=0.4)
+    for own, found in zip(weights, each, strict=True):
+        alone = simulate(RETURNS, Targets(days, own), cost=0.002, turnover_limit=0.4)
+        for name in ("returns", "weights", "turnover", "costs"):
+            np.testing.assert_array_equal(getattr(found, name), getattr(alone, name))
 
 
 def test_weights_drift_between_trades_and_return_at_them() -> None:

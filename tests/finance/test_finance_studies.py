@@ -260,8 +260,7 @@ def test_without_a_common_level_nothing_is_said(
 
 def test_resampled_moments_of_equal_returns_do_not_vary(tiny: Mapping[str, Results]) -> None:
     runs = walk_settings.backtests(tiny[WALK.id], "companies", "minimum variance")
-    one = walk_settings.moments_of(runs)
-    twice = walk_settings.moments_of([*runs, *runs])
+    one, twice = walk_settings.moments_of({"one": runs, "twice": [*runs, *runs]}).values()
     assert one.sharpe == pytest.approx(twice.sharpe)
     np.testing.assert_allclose(one.sharpes, twice.sharpes)
     daily = runs[0].returns

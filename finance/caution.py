@@ -31,15 +31,10 @@ def effective_bets(weights: Floats, covariance: Floats) -> Floats:
 def at_levels(levels: Floats, gap: Floats, values: Floats) -> Floats:
     """What a falling path had at each level: values `[T]` where gap `[T]` first comes down to levels `[L]`,
     linear between recorded points; NaN where it never does."""
-    out = np.full(len(levels), np.nan)
-    for place, level in enumerate(levels):
-        below = np.flatnonzero(gap <= level)
-        if not len(below):
-            continue
-        after = int(below[0])
-        if after == 0:
-            out[place] = values[0]
-            continue
-        share = (gap[after - 1] - level) / (gap[after - 1] - gap[after])
-        out[place] = (1.0 - share) * values[after - 1] + share * values[after]
-    return out
+    below = gap <= levels[:, None]
+    after = below.argmax(axis=1)
+    before = np.maximum(after - 1, 0)
+    fall = gap[before] - gap[after]
+    share = np.divide(gap[before] - levels, fall, out=np.zeros(len(levels)), where=after > 0)
+    found: Floats = (1.0 - share) * values[before] + share * values[after]
+    return np.where(below.any(axis=1), found, np.nan)

@@ -65,5 +65,6 @@ def rank_agreement(a: Floats, b: Floats) -> Floats:
 @cache
 def permutation_band(assets: int, level: float = 0.95, shuffles: int = 100_000) -> float:
     """Half the width of the band around 0 in which Spearman's correlation of shuffled values lies."""
-    order = np.random.default_rng(assets).permuted(np.tile(np.arange(float(assets)), (shuffles, 1)), axis=1)
-    return float(np.quantile(np.abs(spearman(order, np.arange(float(assets)))), level))
+    ranks = np.arange(assets) - 0.5 * (assets - 1)
+    order = np.random.default_rng(assets).permuted(np.tile(ranks, (shuffles, 1)), axis=1)
+    return float(np.quantile(np.abs(order @ ranks / (ranks @ ranks)), level))

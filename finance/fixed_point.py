@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from scipy.optimize import brentq
 
 from core.lab.errors import VhatError
 from finance.frontier import efficient_frontier
@@ -41,15 +40,19 @@ def priced_optimum(mean: Floats, second_moment: Floats, risk_aversion: float, pr
     price = np.asarray(price, dtype=np.float64) / float(np.mean(price))
     line = efficient_frontier(mean / price, second_moment / np.outer(price, price))
 
-    def at(spent: float) -> Floats:
-        out: Floats = spent * line.at_risk_aversion(spent * risk_aversion).weights[0] / price
+    def at(spent: Floats) -> Floats:
+        out: Floats = spent[:, None] * line.at_risk_aversion(spent * risk_aversion).weights / price
         return out
 
-    # Σ w lies between c / max d and c / min d.
-    spent = brentq(
-        lambda c: float(at(c).sum()) - 1.0, 0.999 * price.min(), 1.001 * price.max(), xtol=1e-14, rtol=1e-14
-    )
-    weights = at(spent)
+    # Σ w lies between c / max d and c / min d. Between two turning points y is linear in 1 / (c γ), so w is
+    # linear in c.
+    low, high = 0.999 * price.min(), 1.001 * price.max()
+    turning = line.turning.risk_aversion / risk_aversion
+    knots = np.array([low, *turning[(turning > low) & (turning < high)], high])
+    total = at(knots).sum(axis=1)
+    after = int((total >= 1.0).argmax())
+    share = (1.0 - total[after - 1]) / (total[after] - total[after - 1])
+    weights = at(knots[[after - 1]] + share * (knots[after] - knots[after - 1]))[0]
     out: Floats = weights / weights.sum()
     return out
 

@@ -41,6 +41,7 @@ def embedded_returns(span: str | None = None) -> Floats:
     return returns
 
 
+@cache
 def embedded_prices(span: str | None = None) -> Prices:
     """What `embedded_returns` are the returns of, checked for quality."""
     if span == FUNDS:

@@ -155,15 +155,20 @@ class MeanVariance:
         return self.chart.project(params, metric)
 
     def field_moments(self, params: Tensor) -> FieldMoments:
-        """Mean and variance of the field at `params`, exactly, by going through all days (memory R T N).
+        """Mean and variance of the field at `params`, exactly, by going through all days.
 
         The variance of a batch of B days drawn with replacement is the one-day variance over B; with all days
         it is zero. So the expectation of its square, what v̂ averages, is mean² + variance.
         """
-        weights = self.weights(params)
-        days = self.returns.expand(len(params), -1, -1)
+        # Replica by replica: all days of all of them would not stay near the processor.
+        moments = [self._moments_at(weights) for weights in torch.split(self.weights(params), 1)]
+        return FieldMoments(torch.cat([m.mean for m in moments]), torch.cat([m.variance for m in moments]))
+
+    def _moments_at(self, weights: Tensor) -> FieldMoments:
+        """`field_moments` at the weights `[1, N]` of one replica."""
+        days = self.returns.unsqueeze(0)
         factor = self._aversion * torch.bmm(days, weights.unsqueeze(-1)) - self._gain
-        each = self.chart.pull_back(weights.unsqueeze(1), factor * days)  # [R, T, N]
+        each = self.chart.pull_back(weights.unsqueeze(1), factor * days)  # [1, T, N]
         mean = each.mean(dim=1)
         if self.batch is None:
             return FieldMoments(mean, torch.zeros_like(mean))

@@ -11,8 +11,6 @@ from matplotlib.figure import Figure
 from core.lab import figures
 from core.lab.experiment import Array
 
-Box = tuple[float, float, float, float]
-
 
 def laid_out(figure: Figure) -> None:
     """Put the panels where they will be, for the layout decides where points lie."""
@@ -27,21 +25,24 @@ def name_points(axes: Axes, x: Array, y: Array, names: Sequence[str]) -> None:
     assert figure is not None
     with figures.style():
         points = axes.transData.transform(np.column_stack([x, y])) * 72.0 / figure.dpi
-        taken = [(across - 3.0, up - 3.0, across + 3.0, up + 3.0) for across, up in points]
+        taken = np.hstack([points - 3.0, points + 3.0])
         for i, name in enumerate(names):
             across, up = points[i]
             width = 4.2 * len(name)
             sides = [(4.0, -2.5), (-4.0 - width, -2.5), (-width / 2, 4.0), (-width / 2, -9.0)]
             corners = [(3.0, 2.0), (-3.0 - width, 2.0), (3.0, -7.5), (-3.0 - width, -7.5)]
-            places = [
-                (dx, dy, (across + dx, up + dy, across + dx + width, up + dy + 5.0))
-                for dx, dy in sides + corners
-            ]
-            dx, dy, box = min(places, key=lambda place: sum(_overlap(place[2], other) for other in taken))
-            taken.append(box)
-            axes.annotate(name, (x[i], y[i]), xytext=(dx, dy), textcoords="offset points", fontsize=6.2)
+            places = sides + corners
+            boxes = np.array(
+                [(across + dx, up + dy, across + dx + width, up + dy + 5.0) for dx, dy in places]
+            )
+            best = int(_overlaps(boxes, taken).sum(axis=1).argmin())
+            taken = np.vstack([taken, boxes[best]])
+            axes.annotate(name, (x[i], y[i]), xytext=places[best], textcoords="offset points", fontsize=6.2)
 
 
-def _overlap(a: Box, b: Box) -> float:
-    """The common area of two boxes (left, low, right, high)."""
-    return max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
+def _overlaps(a: Array, b: Array) -> Array:
+    """The common area `[A, B]` of boxes `[A, 4]` and `[B, 4]` (left, low, right, high)."""
+    a = a[:, None]
+    sides = np.minimum(a[..., 2:], b[:, 2:]) - np.maximum(a[..., :2], b[:, :2])
+    out: Array = np.maximum(sides, 0.0).prod(axis=-1)
+    return out

@@ -23,10 +23,9 @@ from finance.studies.implicit_risk_settings import (
     SHARED,
     VARIANTS,
     caution,
-    gap_of,
     optimum,
     predicted_rest,
-    rest_path,
+    rest_measures,
     rest_weights,
 )
 from finance.studies.mean_variance_figures import name_on_axes
@@ -89,8 +88,8 @@ def draw_paths(results: Results) -> Figure:
     cells = [(g, p) for g in (LOW, HIGH) for p in LONG_ONLY]
     for axes, (gamma, p) in zip(panels, cells, strict=True):
         for name in VARIANTS:
-            weights = rest_path(results, p, name, gamma)
-            gap, volatility = gap_of(weights, gamma), 100 * caution(weights)["volatility"]
+            gap, volatility = results.once(rest_measures, p, name, gamma)
+            volatility = 100 * volatility
             look = figures.line(name)
             axes.plot(
                 np.median(gap, axis=0),

@@ -24,6 +24,7 @@ from finance.fixed_point import Denominator, gradient_moments, resting_point
 from finance.markets import embedded_returns, market
 from finance.moments import sample_covariance
 from finance.objective import MeanVariance
+from finance.parametrisation import CHARTS
 
 LONG_ONLY = ("simplex", "exponentiated", "metric", "softmax")
 EUCLIDEAN = ("simplex", "exponentiated")
@@ -129,12 +130,15 @@ def denominator(problem: MeanVariance, variant: str) -> Denominator:
     return root
 
 
-@cache
 def predicted_rest(parametrisation: str, variant: str, risk_aversion: float) -> Array:
-    """Where a variant comes to rest by the derivation: `resting_point`, or the optimum, `[N]`."""
-    problem = rest_problem(parametrisation, risk_aversion)
-    if parametrisation not in EUCLIDEAN:
-        return problem.optimum.weights
+    """Where a variant comes to rest by the derivation: `resting_point`, the same for all of `EUCLIDEAN`, or
+    the optimum, `[N]`."""
+    return _shifted_rest(variant, risk_aversion) if parametrisation in EUCLIDEAN else optimum(risk_aversion)
+
+
+@cache
+def _shifted_rest(variant: str, risk_aversion: float) -> Array:
+    problem = rest_problem("simplex", risk_aversion)
     return resting_point(problem, denominator(problem, variant))
 
 
@@ -149,6 +153,14 @@ def rest_path(results: Results, parametrisation: str, variant: str, risk_aversio
     arrays = results.measurement("rest").only(parametrisation=parametrisation, risk_aversion=risk_aversion)
     out: Array = arrays[variant]
     return out
+
+
+def rest_measures(
+    results: Results, parametrisation: str, variant: str, risk_aversion: float
+) -> tuple[Array, Array]:
+    """Gap and volatility a year along the long runs, `[R, T]` each."""
+    weights = rest_path(results, parametrisation, variant, risk_aversion)
+    return gap_of(weights, risk_aversion), portfolio_volatility(weights, daily_covariance())
 
 
 def rest_weights(results: Results, parametrisation: str, variant: str, risk_aversion: float) -> Array:
@@ -184,8 +196,8 @@ def end_of(results: Results, regime: str, variant: str) -> dict[str, Array]:
     """`caution` `[R]` at the end of a tuned run."""
     run = results.sweep("tuned").run(regime, variant)
     assert run.params is not None
-    problem = market(**next(r for r in REGIMES if r.name == regime).settings)
-    return caution(problem.weights(torch.from_numpy(run.params)).numpy())
+    chart = CHARTS[next(r for r in REGIMES if r.name == regime).settings["parametrisation"]]
+    return caution(chart.weights(torch.from_numpy(run.params)).numpy())
 
 
 def log_ratio_at_equal_gap(
@@ -193,13 +205,20 @@ def log_ratio_at_equal_gap(
 ) -> Array:
     """`[R]`: along long runs at one rate, log volatility of a less that of b, mean over the levels of the gap
     that both reach; NaN without a common level."""
-    paths = [rest_path(results, parametrisation, v, risk_aversion) for v in (a, b)]
-    gaps = [gap_of(path, risk_aversion) for path in paths]
-    logs = [np.log(caution(path)["volatility"]) for path in paths]
-    levels = np.linspace(0.95, 0.05, 19)
-    out = np.zeros(len(paths[0]))
-    for row in range(len(out)):
-        one, other = (at_levels(levels, gap[row], log[row]) for gap, log in zip(gaps, logs, strict=True))
-        common = ~np.isnan(one - other)
-        out[row] = (one - other)[common].mean() if common.any() else np.nan
+    one, other = (
+        results.once(_logs_at_levels, parametrisation, variant, risk_aversion) for variant in (a, b)
+    )
+    out = np.zeros(len(one))
+    for row, ratio in enumerate(one - other):
+        common = ~np.isnan(ratio)
+        out[row] = ratio[common].mean() if common.any() else np.nan
     return out
+
+
+def _logs_at_levels(results: Results, parametrisation: str, variant: str, risk_aversion: float) -> Array:
+    """Log volatility `[R, L]` where the gap first comes down to each of 19 levels, NaN where it never
+    does."""
+    gaps, volatilities = results.once(rest_measures, parametrisation, variant, risk_aversion)
+    levels = np.linspace(0.95, 0.05, 19)
+    logs = np.log(volatilities)
+    return np.stack([at_levels(levels, gap, log) for gap, log in zip(gaps, logs, strict=True)])

@@ -12,7 +12,7 @@ from core.lab import figures, stats
 from core.lab.experiment import Array
 from core.lab.study import Results
 from core.lab.verdict import finding
-from finance.correlates import permutation_band, rank_agreement
+from finance.correlates import permutation_band
 from finance.embedded import Embedded
 from finance.moments import TRADING_DAYS
 from finance.point_names import laid_out, name_points
@@ -23,6 +23,7 @@ from finance.studies.second_moment_settings import (
     RISK_AVERSIONS,
     THRESHOLD,
     agreement_along,
+    agreements,
     at_the_end,
 )
 from finance.traces import BETA2, log_steps
@@ -59,7 +60,7 @@ def draw_assets(results: Results) -> Figure:
                 linestyle=(0, (4, 3)),
                 linewidth=0.9,
             )
-        rho = stats.interval(rank_agreement(root, seen.volatility))
+        rho = stats.interval(results.once(agreements, regime)["volatility"])
         figures.label(axes, title=f"{p}, {batch}: ρ = {rho[0]:.2f}", log="xy")
         if batch == "all days":
             figures.label(axes, x="volatility [% a year]")
@@ -88,9 +89,9 @@ def draw_correlations(results: Results) -> Figure:
     titles = ("volatility", "sd of the gradient", "|mean gradient|", "weight")
     columns: list[list[stats.Interval]] = [[], [], [], []]
     for regime in REGIMES:
-        root, seen = results.once(at_the_end, regime.name)
-        for column, other in zip(columns, (seen.volatility, seen.noise, seen.mean, seen.weight), strict=True):
-            column.append(stats.interval(rank_agreement(root, other)))
+        found = results.once(agreements, regime.name)
+        for column, other in zip(columns, ("volatility", "noise", "mean", "weight"), strict=True):
+            column.append(stats.interval(found[other]))
     replicas = results.plan.reporting_seeds
     judged = [
         finding(r.name, i, above=THRESHOLD, replicas=replicas, text="", unit="Spearman")

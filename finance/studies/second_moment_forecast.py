@@ -108,7 +108,7 @@ def _skill(
     return np.median(arrays["ranks"][:, mode], axis=0), np.median(arrays["qlike"][:, mode], axis=0)
 
 
-def _rivals(results: Results, *, equal: bool = False) -> dict[str, tuple[Array, Array]]:
+def _rivals(results: Results, *, equal: bool) -> dict[str, tuple[Array, Array]]:
     days = results.measurement("forecast").cells[0]["days"]
     returns = embedded_returns()[-days:] if days else embedded_returns()
     returns = standardise(returns) if equal else returns
@@ -127,7 +127,7 @@ def _difference(series: Array, rival: Array) -> stats.Interval:
 
 def findings(results: Results) -> list[Finding]:
     """Beside the verdict: v̂ against RiskMetrics, memory by memory; and the control."""
-    rivals, found = _rivals(results), []
+    rivals, found = results.once(_rivals, equal=False), []
     rival = rivals[RIVAL]
     # The window that does best over all months, which favours it.
     rolling = max((name for name in rivals if "rolling" in name), key=lambda name: rivals[name][0].mean())
@@ -183,7 +183,7 @@ def findings(results: Results) -> list[Finding]:
 
 def table(results: Results) -> Table:
     """All forecasts, raw and with volatilities made equal."""
-    raw, equal = _rivals(results), _rivals(results, equal=True)
+    raw, equal = (results.once(_rivals, equal=each) for each in (False, True))
     rows = [(name, *_cells(raw[name]), *_cells(equal[name]), "") for name in raw]
     rows += [
         (
@@ -225,7 +225,7 @@ def _cells(skill: tuple[Array, Array]) -> tuple[str, str]:
 def draw_forecasts(results: Results) -> Figure:
     """Rank correlation and QLIKE of all forecasts at the lower risk aversion."""
     gamma = RISK_AVERSIONS[0]
-    rivals = _rivals(results)
+    rivals = results.once(_rivals, equal=False)
     skills = dict(rivals)
     for p in PARAMETRISATIONS:
         for beta2 in MEMORIES:

@@ -28,7 +28,7 @@ from finance.studies.second_moment_settings import (
     REGIMES,
     THRESHOLD,
     agreement_along,
-    at_the_end,
+    agreements,
     cells,
     problem_settings,
 )
@@ -105,11 +105,12 @@ def tables(results: Results) -> tuple[Table, ...]:
 def _correlates_table(results: Results) -> Table:
     rows = []
     for regime in REGIMES:
-        root, seen = results.once(at_the_end, regime.name)
-        others = (seen.volatility, seen.noise, seen.mean, seen.weight, seen.beta)
-        noiseless = regime.settings["batch"] is None
-        cells_ = [with_interval(stats.interval(rank_agreement(root, x)), 2) for x in others]
-        rows.append((regime.name, cells_[0], "no noise" if noiseless else cells_[1], *cells_[2:]))
+        found = results.once(agreements, regime.name)
+        texts = {name: with_interval(stats.interval(values), 2) for name, values in found.items()}
+        if regime.settings["batch"] is None:
+            texts["noise"] = "no noise"
+        columns = ("volatility", "noise", "mean", "weight", "beta")
+        rows.append((regime.name, *(texts[name] for name in columns)))
     return Table(
         "Spearman's correlation of sqrt(v̂) over the 20 companies at the end of tuned Adam runs: IQM over "
         f"seeds with 95% intervals. By chance it lies within ±{permutation_band(20):.2f} in 95 of 100 "
@@ -141,8 +142,8 @@ def _control_table(results: Results) -> Table:
     rows = []
     for cell, arrays in results.measurement("along"):
         settings = problem_settings(cell)
-        returns = market(**settings).returns.numpy()
-        deviation = returns.std(axis=0)
+        problem = market(**settings)
+        deviation = problem.returns.numpy().std(axis=0)
         ends = [agreement_along(results, rate, **settings)[:, -1] for rate in RATES]
         root = np.sqrt(arrays["second_moment"][:, RATES.index(FAST), -1])
         spread = stats.interval(root.max(axis=1) / root.min(axis=1))
@@ -153,7 +154,7 @@ def _control_table(results: Results) -> Table:
                 f"{cell['parametrisation']}, {batch}, γ = {cell['risk_aversion']:g}",
                 data,
                 *(with_interval(stats.interval(end), 2) for end in ends),
-                *_explained(market(**settings), root, arrays["params"][:, RATES.index(FAST)]),
+                *_explained(problem, root, arrays["params"][:, RATES.index(FAST)]),
                 with_interval(spread),
                 number(deviation.max() / deviation.min()),
                 with_interval(stats.interval(arrays["gap"][:, RATES.index(FAST)]), 2),

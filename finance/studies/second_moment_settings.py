@@ -76,8 +76,20 @@ def at_the_end(results: Results, regime: str) -> tuple[Array, Correlates]:
     return np.sqrt(run.state["exp_avg_sq"]), correlates(market(**settings), run.params)
 
 
+def agreements(results: Results, regime: str) -> dict[str, Array]:
+    """Spearman's correlation `[R]` of sqrt(v̂) at the end of Adam's tuned run with all that it may measure."""
+    root, seen = results.once(at_the_end, regime)
+    measured = {"volatility": seen.volatility, "noise": seen.noise, "mean": seen.mean}
+    measured |= {"weight": seen.weight, "beta": seen.beta}
+    return {name: rank_agreement(root, values) for name, values in measured.items()}
+
+
 def agreement_along(results: Results, rate: float, **cell: object) -> Array:
     """Spearman's correlation `[R, K]` of v̂ with the volatility of the raw returns, along training."""
+    return results.once(_agreement_along, rate, **cell)
+
+
+def _agreement_along(results: Results, /, rate: float, **cell: object) -> Array:
     found = results.measurement("along").where(**cell)
     assert len(found.cells) == 1, f"{len(found.cells)} cells match {cell}"
     second_moment = found.arrays[0]["second_moment"][:, RATES.index(rate)]

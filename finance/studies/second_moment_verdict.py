@@ -10,7 +10,7 @@ from core.lab import stats
 from core.lab.experiment import Array
 from core.lab.study import Results
 from core.lab.verdict import Finding, Outcome, Verdict, finding, tally, verdict
-from finance.correlates import permutation_band, rank_agreement
+from finance.correlates import permutation_band
 from finance.markets import FUNDS, SPANS, embedded_returns
 from finance.parametrisation import NAMES
 from finance.studies.second_moment_forecast import findings as forecast_findings
@@ -23,7 +23,7 @@ from finance.studies.second_moment_settings import (
     RISK_AVERSIONS,
     THRESHOLD,
     agreement_along,
-    at_the_end,
+    agreements,
 )
 
 AGREES = 0.9
@@ -39,11 +39,10 @@ def _findings(results: Results) -> list[Finding]:
     replicas = results.plan.reporting_seeds
     found = []
     for regime in REGIMES:
-        root, seen = results.once(at_the_end, regime.name)
         found.append(
             finding(
                 regime.name,
-                stats.interval(rank_agreement(root, seen.volatility)),
+                stats.interval(results.once(agreements, regime.name)["volatility"]),
                 above=THRESHOLD,
                 replicas=replicas,
                 text="sqrt(v̂) ranks the assets by volatility at the end of a tuned Adam run",
@@ -76,10 +75,9 @@ def _explanations(results: Results, p: str) -> list[Finding]:
     """What sqrt(v̂) measures where days are drawn: the worst of a parametrisation's settings."""
     noise, weight = [], []
     for regime in (r for r in REGIMES if r.settings["parametrisation"] == p and r.settings["batch"]):
-        root, seen = results.once(at_the_end, regime.name)
-        noise.append(stats.interval(rank_agreement(root, seen.noise)))
-        by_weight, by_risk = (rank_agreement(root, x) for x in (seen.weight, seen.volatility))
-        weight.append(stats.paired_difference(by_weight, by_risk))
+        found = results.once(agreements, regime.name)
+        noise.append(stats.interval(found["noise"]))
+        weight.append(stats.paired_difference(found["weight"], found["volatility"]))
     where = f"{p}, drawn days"
     return [
         _note(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -251,7 +252,8 @@ def test_without_a_common_level_nothing_is_said(
 
     monkeypatch.setattr(caution_settings, "rest_path", path)
     monkeypatch.setattr(caution_settings, "gap_of", lambda weights, _: weights[..., 0])
-    logs = caution_settings.log_ratio_at_equal_gap(tiny[CAUTION.id], "simplex", 1.0, adam, shared)
+    results = dataclasses.replace(tiny[CAUTION.id])  # which remembers nothing
+    logs = caution_settings.log_ratio_at_equal_gap(results, "simplex", 1.0, adam, shared)
     assert np.isnan(logs).all()
     monkeypatch.setattr(caution_verdict, "log_ratio_at_equal_gap", lambda *_: np.array([0.1, np.nan, -0.1]))
     found = caution_verdict._at_equal_gap(tiny[CAUTION.id], "simplex", 1.0, adam)

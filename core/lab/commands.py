@@ -243,7 +243,7 @@ def write_report(
         VhatError: if no study has been run in this plan.
     """
     from core.lab.report import Stored, build_report
-    from core.lab.report.kept import kept_beside
+    from core.lab.report.kept import forget, kept_beside
 
     check_device(device)
     with opened(out, reading=True) as store:
@@ -252,7 +252,7 @@ def write_report(
             for r in _chosen(())
         ]
         if redraw:
-            shutil.rmtree(out / DRAWN, ignore_errors=True)
+            forget(out / DRAWN)
         kept = kept_beside(store, chosen, out / DRAWN)
     flag = "" if plan == "quick" else f" --{plan}"
     nothing = f"nothing to report: no study of the {plan} plan is stored in {out}; vhat run{flag} --out {out}"
@@ -321,9 +321,11 @@ def doctor(out: Path, device: str, *, full: bool) -> None:
 
 def clean(names: Sequence[str], out: Path) -> None:
     """Remove stored results and the report."""
+    from core.lab.report.kept import forget
+
     ids = [find(name).study.id for name in names]
     with opened(out) as store:
         count = sum(store.forget(i) for i in ids) if ids else store.forget()
-    for folder in (REPORT, DRAWN):
-        shutil.rmtree(out / folder, ignore_errors=True)
+    shutil.rmtree(out / REPORT, ignore_errors=True)
+    forget(out / DRAWN)
     _print(f"removed {count} stored shards and the report from {out}")

@@ -26,6 +26,8 @@ RESAMPLES = 2000
 CURVE_RESAMPLES = 500
 """Of a curve, whose band is only drawn."""
 LEVEL = 0.95
+_AT_ONCE = 1_000_000
+"""Resampled values in memory, where a test takes many rows at once."""
 
 
 def _iqm(values: Array, axis: int = -1) -> Array:
@@ -261,6 +263,7 @@ def sign_flip_p(differences: Array, *, resamples: int = 9999) -> Array:
         np.mean,
         permutation_type="samples",
         n_resamples=resamples,
+        batch=max(1, _AT_ONCE // max(1, values.size)),
         rng=_generator(values.shape[-1]),
         axis=-1,
     )

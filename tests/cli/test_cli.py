@@ -95,8 +95,7 @@ def test_run_show_run_again_fresh_and_clean(out: Path, capsys: pytest.CaptureFix
     assert run(out, "--seeds", "12") == 0
     assert "SUPPORTED" in capsys.readouterr().out
 
-    for folder in ("report", "drawn"):
-        (out / folder).mkdir()
+    assert main(["report", "--tiny", "--workers", "1", "--out", str(out)]) == 0
     assert main(["clean", "tiny-bowl", "--out", str(out)]) == 0
     assert "removed" in capsys.readouterr().out
     assert stored(out) == {}

@@ -68,11 +68,13 @@ class Kept:
     def keep(self, study: str, made: Material, root: Path) -> None:
         """Keep what was drawn of a study into `root`, for the next report, unless some of it went wrong.
 
-        A folder that cannot be written keeps nothing.
+        A folder that cannot be written, or holds something else in that place, keeps nothing.
         """
         if study not in self.keys or made.plan is None or _problems(made):
             return
         drawn, place = root / study, self.folder / study
+        if place.exists() and not _is_ours(place):
+            return
         with contextlib.suppress(OSError), staged_beside(place) as folder:
             staged = folder / "new"
             shutil.copytree(drawn, staged)
@@ -81,6 +83,19 @@ class Kept:
             if place.exists():
                 place.rename(folder / "earlier")
             staged.rename(place)
+
+
+def forget(folder: Path) -> None:
+    """Remove what is kept in a folder, and the folder unless it holds something else."""
+    for place in folder.iterdir() if folder.is_dir() else ():
+        if _is_ours(place):
+            shutil.rmtree(place, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+
+
+def _is_ours(place: Path) -> bool:
+    return (place / _PAGE).is_file()
 
 
 NOTHING = Kept(Path())

@@ -153,7 +153,11 @@ def simulate_each(
     cost: float = 0.0,
     turnover_limit: float | None = None,
 ) -> list[Backtest]:
-    """`simulate` for S sets of target weights `[S, R, N]` on the same days at once."""
+    """`simulate` for S sets of target weights `[S, R, N]` on the same days `[R]` at once.
+
+    Raises:
+        VhatError: as `simulate`, where the wealth of any of them is lost.
+    """
     if not 0.0 <= cost < 0.5 or not (turnover_limit is None or turnover_limit > 0):
         raise VhatError(
             f"a cost lies in [0, 0.5) and a turnover limit is positive, got {cost} and {turnover_limit}"

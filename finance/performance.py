@@ -48,7 +48,7 @@ def growth(returns: Floats) -> Floats:
 
 
 def log_growth(logs: Floats) -> Floats:
-    """`growth`, from the logarithms of 1 + return."""
+    """`growth`, from the logarithms of 1 + return `[..., T]`."""
     out: Floats = np.expm1(logs.mean(axis=-1) * TRADING_DAYS)
     return out
 
@@ -72,7 +72,7 @@ def max_drawdown(returns: Floats) -> Floats:
 
 
 def log_drawdown(logs: Floats) -> Floats:
-    """`max_drawdown`, from the logarithms of 1 + return."""
+    """`max_drawdown`, from the logarithms of 1 + return `[..., T]`."""
     level = np.cumsum(logs, axis=-1)
     peak = np.maximum(np.maximum.accumulate(level, axis=-1), 0.0)
     out: Floats = np.expm1((level - peak).min(axis=-1))

@@ -23,15 +23,28 @@ def staged_beside(place: Path) -> Iterator[Path]:
         OSError: if it cannot be made.
     """
     place.parent.mkdir(parents=True, exist_ok=True)
-    prefix = f".{place.name}-staged,"
+    remove_left(place)
+    owner = this_process().replace("/", ",")
+    with tempfile.TemporaryDirectory(dir=place.parent, prefix=f"{_prefix(place)}{owner},") as folder:
+        yield Path(folder)
+
+
+def remove_left(place: Path) -> None:
+    """Remove what killed processes have left beside `place`.
+
+    Raises:
+        OSError: if one cannot look there.
+    """
+    prefix = _prefix(place)
     for left in place.parent.iterdir():
         if left.name.startswith(prefix) and not is_alive(
             left.name.removeprefix(prefix).rpartition(",")[0].replace(",", "/")
         ):
             shutil.rmtree(left, ignore_errors=True)
-    owner = this_process().replace("/", ",")
-    with tempfile.TemporaryDirectory(dir=place.parent, prefix=f"{prefix}{owner},") as folder:
-        yield Path(folder)
+
+
+def _prefix(place: Path) -> str:
+    return f".{place.name}-staged,"
 
 
 def write_whole(path: Path, data: bytes) -> None:

@@ -28,7 +28,7 @@ from markupsafe import Markup
 from core.lab.fingerprint import package_versions
 from core.lab.report.entry import Stored
 from core.lab.report.material import FIGURES, Material
-from core.lab.staging import staged_beside
+from core.lab.staging import remove_left, staged_beside
 from core.lab.store import Store
 
 _PAGE = "material"
@@ -60,6 +60,8 @@ class Kept:
             if page.key != self.keys.get(study) or not _stays_here(page, study):
                 return None
             _copy(page.files, place, target)
+            # What is taken is not staged anew, which would see to it.
+            remove_left(place)
         except REFUSALS:
             shutil.rmtree(target, ignore_errors=True)
             return None

@@ -1,8 +1,8 @@
 """Engines: where shards are computed. The seam is `concurrent.futures.Executor`; results do not depend on
 which.
 
-A shard is always computed on one thread: torch's sums over several threads depend on how many there are, and
-two workers whose linear algebra runs on all cores wait for each other.
+A shard is always computed on one thread: sums over several threads, torch's and those of numpy's linear
+algebra, depend on how many there are; and two workers that both run on all cores wait for each other.
 """
 
 from __future__ import annotations

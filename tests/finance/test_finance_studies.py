@@ -10,14 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from threadpoolctl import threadpool_limits
 
-from core.lab.engines import InProcess
+from core.lab.engines import InProcess, compute
 from core.lab.measurement import MeasurementResult
 from core.lab.progress import Bar
 from core.lab.random import Keys
 from core.lab.registry import find
 from core.lab.runner import local_job, run_jobs
-from core.lab.store import Store
+from core.lab.store import Store, payload_digest
 from core.lab.study import Results, Study
 from core.lab.tables import findings_table, text_table
 from core.lab.verdict import Label, Outcome
@@ -271,3 +272,18 @@ def test_resampled_moments_of_equal_returns_do_not_vary(tiny: Mapping[str, Resul
     # The same resamples on both sides: a portfolio differs from itself by nothing.
     verdict = WALK.judge(tiny[WALK.id])
     assert {f.outcome for f in verdict.findings} <= set(Outcome)
+
+
+def test_shards_have_the_same_bits_however_many_threads_linear_algebra_may_use() -> None:
+    """On one thread and on two a product of matrices over thousands of days differs in its last bits: a shard
+    must not see how many processors there are."""
+    plan = GAP.plan("tiny")
+    exact = next(e for e in GAP.experiments(plan) if e.name == "exact")
+    for shard in exact.pending(lambda _: None)[:4]:
+        digests = set()
+        for threads in (1, 2, 4):
+            with threadpool_limits(threads, user_api="blas"):
+                done = compute(exact, shard.spec, "cpu")
+            assert done.payload is not None, done.error
+            digests.add(payload_digest(done.payload))
+        assert len(digests) == 1, shard.spec

@@ -80,12 +80,18 @@ def _draws(sizes: tuple[int, ...], resamples: int) -> tuple[Array, ...]:
     return tuple(rng.integers(0, n, (resamples, n)) for n in sizes)
 
 
-def _percentiles(samples: Array, level: float) -> tuple[float, float]:
-    """Not interpolated: between a finite and an infinite value there is nothing."""
-    tail, last = (1.0 - level) / 2.0, len(samples) - 1
+def _percentiles(samples: Array, level: float) -> tuple[Array, Array]:
+    """Both ends `[...]` of samples `[..., n]`, not interpolated: between a finite and an infinite value there
+    is nothing."""
+    tail, last = (1.0 - level) / 2.0, samples.shape[-1] - 1
     # What numpy's `quantile` gives by the methods `lower` and `higher`, at a fifth of its time.
-    ordered = np.sort(samples)
-    return float(ordered[math.floor(last * tail)]), float(ordered[math.ceil(last * (1.0 - tail))])
+    ordered = np.sort(samples, axis=-1)
+    return ordered[..., math.floor(last * tail)], ordered[..., math.ceil(last * (1.0 - tail))]
+
+
+def _with_ends(estimate: float, samples: Array, level: float) -> Interval:
+    low, high = _percentiles(samples, level)
+    return estimate, float(low), float(high)
 
 
 def interval(
@@ -113,7 +119,7 @@ def interval(
     with np.errstate(invalid="ignore", over="ignore"):
         centres = _CENTRES[how](samples, axis=-1)
     centres = np.where(np.isnan(centres), np.inf, centres)
-    return (estimate, *_percentiles(centres, level))
+    return _with_ends(estimate, centres, level)
 
 
 def differences(a: Array, b: Array) -> Array:
@@ -173,7 +179,7 @@ def probability_of_improvement(
     rows, columns = _shares(len(a), len(b), resamples)
     # Mean over resampled rows and columns, as counts: one product instead of `resamples` gathers.
     samples = np.einsum("ri,ij,rj->r", rows, wins, columns, optimize=True)
-    return (float(wins.mean()), *_percentiles(samples, level))
+    return _with_ends(float(wins.mean()), samples, level)
 
 
 def paired_probability(a: Array, b: Array, *, level: float = LEVEL, resamples: int = RESAMPLES) -> Interval:
@@ -229,11 +235,8 @@ def curve_interval(curves: Array, how: Centre = "iqm", *, level: float = LEVEL) 
         # Some steps at once: one call for all would take much memory, one a step much of the time.
         for some in np.array_split(np.arange(len(centres)), -(-len(centres) // 16)):
             centres[some] = _CENTRES[how](np.take(columns[some], index, axis=1), axis=-1)
-        tail = (1.0 - level) / 2.0
-        estimate, centres = (np.where(np.isnan(x), np.inf, x) for x in (estimate, centres))
-        low = np.quantile(centres, tail, axis=-1, method="lower")
-        high = np.quantile(centres, 1.0 - tail, axis=-1, method="higher")
-    return estimate, low, high
+    estimate, centres = (np.where(np.isnan(x), np.inf, x) for x in (estimate, centres))
+    return (estimate, *_percentiles(centres, level))
 
 
 def spearman(a: Array, b: Array) -> Array:

@@ -43,6 +43,8 @@ def draw_radius(results: Results) -> Figure:
             figures.curves_with_intervals(axes, run.steps, run.curves["distance"], name)
         figures.label(axes, x="step", y="distance", title=regime, log="y")
         axes.set_ylim(1e-3, 3.0)
+    for axes in panels[len(sweep.regimes) :]:
+        axes.remove()
     figures.legend_below(figure, panels[0])
     return figure
 

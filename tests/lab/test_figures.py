@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib as mpl
@@ -315,3 +316,43 @@ def test_the_legend_names_each_variant_once() -> None:
     (legend,) = figure.legends
     texts = [t.get_text().replace("\n", " ") for t in legend.get_texts()]
     assert texts == list(synthetic.NAMES)
+
+
+@given(st.floats(-300, 300), st.floats(1e-3, 200))
+def test_a_logarithmic_axis_has_a_few_numbers_all_within_and_apart(low: float, span: float) -> None:
+    _, (axes,) = figures.new_figure()
+    figures.label(axes, log="y")
+    bottom, top = 10.0**low, 10.0 ** min(low + span, 305)
+    axes.set_ylim(bottom, top)
+    places = np.asarray(axes.yaxis.get_major_locator()())
+    assert ((bottom * (1 - 1e-8) <= places) & (places <= top * (1 + 1e-8))).all()
+    assert (np.diff(places) > 0).all()
+    assert len(places) <= 7
+    axes.invert_yaxis()
+    assert sorted(axes.yaxis.get_major_locator()()) == places.tolist()
+    if span >= 0.7:
+        assert len(places) >= 2
+
+
+@given(st.floats(-1e6, 1e6), st.floats(1e-3, 1e6))
+def test_a_plain_axis_has_from_three_to_seven_numbers(low: float, span: float) -> None:
+    _, (axes,) = figures.new_figure()
+    axes.set_ylim(low, low + span)
+    bottom, top = axes.get_ylim()
+    places = np.asarray(axes.yaxis.get_major_locator()())
+    assert 3 <= ((bottom <= places) & (places <= top)).sum() <= 7
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_an_axis_without_any_value_has_no_numbers_unless_others_share_it(shared: bool) -> None:
+    result = synthetic.sweep_result()
+    regime = result.regimes[0]
+    never = {
+        key: replace(tuned, losses=tuple(np.full_like(own, np.inf) for own in tuned.losses))
+        for key, tuned in result.tuned.items()
+    }
+    _, (left, right) = figures.new_figure(columns=2, sharey=shared)
+    figures.lr_curve(left, replace(result, tuned=never), regime)
+    figures.lr_curve(right, result, regime)
+    assert (len(left.get_yticks()) > 0) == shared
+    assert len(right.get_yticks())

@@ -29,7 +29,6 @@ from core.lab.figures.style import (
     plain,
     save_png,
     save_svg,
-    save_thumbnail,
     style,
 )
 
@@ -53,7 +52,6 @@ __all__ = [
     "rate_curve",
     "save_png",
     "save_svg",
-    "save_thumbnail",
     "scatter_log",
     "style",
     "wide",

@@ -133,6 +133,10 @@ def lr_curve(
         _one_lr_curve(axes, result.tuned[regime, name], name, objective.across, higher=_more(result))
     text = objective.label or objective.measure
     label(axes, x="learning rate", y=text, log="xy" if wide(axes) else "x")
+    alone = len(axes.get_shared_y_axes().get_siblings(axes)) == 1
+    if alone and not len(_drawn_values(axes)):
+        # No setting got there, so that the axis has no scale.
+        axes.set_yticks([])
 
 
 def _more(result: SweepResult) -> bool:
@@ -217,13 +221,17 @@ def rate_curve(
 
 def wide(axes: Axes) -> bool:
     """Whether the drawn values are positive and span more than a factor of 30."""
-    values = np.concatenate(
-        [
-            np.asarray(drawn.get_ydata(), dtype=np.float64)
-            for drawn in axes.lines
-            if drawn.get_transform() == axes.transData
-        ]
-        or [np.ones(1)]
-    )
-    values = values[np.isfinite(values)]
+    values = _drawn_values(axes)
     return len(values) > 0 and bool((values > 0).all()) and float(values.max() / values.min()) > 30
+
+
+def _drawn_values(axes: Axes) -> Array:
+    """`[N]`: the finite heights of all lines of a panel but those that are fixed to the panel itself."""
+    drawn = [
+        np.asarray(line.get_ydata(), dtype=np.float64)
+        for line in axes.lines
+        if line.get_transform() == axes.transData
+    ]
+    values: Array = np.concatenate([*drawn, np.empty(0)])
+    finite: Array = values[np.isfinite(values)]
+    return finite

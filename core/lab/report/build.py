@@ -124,7 +124,7 @@ class _Writer:
             "index.html",
             "index.html",
             root="",
-            groups=pages.groups_of(entries, {e.study.id: m.thumbnail for e, m in made if m.thumbnail}),
+            groups=pages.groups_of(entries, {e.study.id: m.main for e, m in made if m.main}),
             surprises=surprises_of(entries),
             idea=self._idea(),
             counts=pages.counts_of(entries),

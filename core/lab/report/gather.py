@@ -12,7 +12,7 @@ from core.lab.figures.remembered import remembered
 from core.lab.registry import Domain, Registered
 from core.lab.report.entry import Entry, Stored
 from core.lab.report.kept import NOTHING, Kept
-from core.lab.report.material import FIGURES, Material, material_of, undisturbed
+from core.lab.report.material import FIGURES, Material, material_of, swept, undisturbed
 from core.lab.study import Plan, Results
 
 
@@ -29,6 +29,13 @@ def materials(
     Raises:
         WorkerDied: if a process of the executor is gone.
     """
+    with undisturbed():
+        return _gathered(entries, root, executor, kept)
+
+
+def _gathered(
+    entries: Sequence[Entry | Stored], root: Path, executor: Executor, kept: Kept
+) -> list[tuple[Entry, Material]]:
     figures, pages = root / FIGURES, dict[int, tuple[Entry, Material]]()
     for i, own in enumerate(entries):
         if isinstance(own, Stored) and (made := kept.take(own.registered.study.id, figures)):
@@ -78,7 +85,8 @@ def _weight(own: Entry | Stored) -> int:
 
 
 def _here(own: Entry | Stored, root: Path) -> tuple[Entry, Material]:
-    with undisturbed(), remembered(), one_thread():
+    swept()
+    with remembered(), one_thread():
         entry = own.entry() if isinstance(own, Stored) else own
         return entry, material_of(entry, root)
 

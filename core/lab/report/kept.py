@@ -166,7 +166,6 @@ def _stays_here(page: _Page, study: str) -> bool:
     """Whether it names files of its own folder only, and shows no others."""
     made = page.material
     shown = {drawn.source for _, drawn in made.figures} | {film.source for film in made.films}
-    shown |= {made.thumbnail.source} if made.thumbnail else set()
     ours = {f"{FIGURES}/{study}/{name}" for name in page.files}
     return all(Path(name).name == name for name in page.files) and shown <= ours
 

@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from core.lab.errors import VhatError
-from core.lab.figures import save_svg, save_thumbnail, style
+from core.lab.figures import save_svg, style
 from core.lab.figures.remembered import remembered
 from core.lab.figures.words import words_of
 from core.lab.films import FilmSpec
@@ -29,6 +29,7 @@ from core.lab.verdict import Verdict
 FIGURES = "figures"
 """The report's folder of files that are drawn, one folder a study."""
 _CSS_PIXELS_PER_INCH = 112  # a little larger on screen than on paper
+_MANY = 1_500_000
 T = TypeVar("T")
 
 
@@ -39,7 +40,6 @@ class Material:
     Attributes:
         plan, verdict, provenance: None for a study that has not been run.
         figures: with the part of the page that each belongs to; the first is the main one.
-        thumbnail: of the main figure, for the first page.
         films: moving pictures.
         tables: the study's own.
         tried: variants and cells.
@@ -50,11 +50,16 @@ class Material:
     verdict: Verdict | None = None
     provenance: Provenance | None = None
     figures: tuple[tuple[Part, Drawn], ...] = ()
-    thumbnail: Drawn | None = None
     films: tuple[films.Shown, ...] = ()
     tables: tuple[Table, ...] = ()
     tried: tuple[Table, ...] = ()
     problems: tuple[str, ...] = ()
+
+    @property
+    def main(self) -> Drawn | None:
+        """The main figure; None where there is none, or where it could not be drawn."""
+        first = self.figures[0][1] if self.figures else None
+        return first if first and first.source else None
 
 
 class Draughtsman:
@@ -75,7 +80,7 @@ class Draughtsman:
             self.problems.append(f"{self.where}: {what} failed: {type(error).__name__}: {reason}")
             return None
 
-    def figure(self, planned: Drawn, draw: Callable[[], Figure], *, thumbnail: str = "") -> Drawn:
+    def figure(self, planned: Drawn, draw: Callable[[], Figure]) -> Drawn:
         """A figure in its file, or why there is none."""
         path = self.root / planned.source
 
@@ -84,9 +89,7 @@ class Draughtsman:
             with style(), remembered(), np.errstate(over="ignore"):
                 figure = draw()
                 path.parent.mkdir(parents=True, exist_ok=True)
-                filled = save_svg(figure, path)
-                if thumbnail:
-                    save_thumbnail(figure, self.root / thumbnail, filled)
+                save_svg(figure, path)
             return _size_of(path), figure
 
         made = self.attempt(f"figure {planned.name!r}", make)
@@ -129,8 +132,9 @@ def _size_of(path: Path) -> tuple[float, float]:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """No search for dead objects inside, and one afterwards, among those born inside: a figure is full of
-    cycles, and to look through all objects again and again takes an eighth of the time to draw."""
+    """No search for dead objects inside but by `swept`, and one afterwards, among those born inside: a figure
+    is full of cycles, and to look through all objects again and again takes an eighth of the time to draw.
+    So it is in processes that are forked inside."""
     searching = gc.isenabled()
     gc.disable()
     gc.freeze()
@@ -143,6 +147,12 @@ def undisturbed() -> Iterator[None]:
         gc.unfreeze()
 
 
+def swept() -> None:
+    """Remove dead objects where they have become many: those of some twenty studies, a quarter of a GiB."""
+    if gc.get_count()[0] > _MANY:
+        gc.collect()
+
+
 def material_of(entry: Entry, root: Path) -> Material:
     """Draw all that an entry needs into the report's folder."""
     if entry.results is None:
@@ -150,15 +160,13 @@ def material_of(entry: Entry, root: Path) -> Material:
     study, results = entry.study, entry.results
     by = Draughtsman(root, f"study {study.id!r}")
     specs = (*study.figures, *(by.attempt("learning curves", lambda: generic_figures(study, results)) or ()))
-    drawn = tuple((spec.part, _figure(by, study.id, spec, results, spec is specs[0])) for spec in specs)
+    drawn = tuple((spec.part, _figure(by, study.id, spec, results)) for spec in specs)
     moving = tuple(_film(by, study.id, spec, results) for spec in study.films)
-    small = root / _thumbnail(study.id)
     return Material(
         results.plan,
         entry.verdict,
         entry.provenance,
         drawn,
-        replace(drawn[0][1], source=_thumbnail(study.id)) if drawn and small.is_file() else None,
         moving,
         by.attempt("tables", lambda: study.tables(results)) or (),
         by.attempt("table of variants", lambda: tried_tables(results)) or (),
@@ -166,13 +174,9 @@ def material_of(entry: Entry, root: Path) -> Material:
     )
 
 
-def _thumbnail(study: str) -> str:
-    return f"{FIGURES}/{study}/thumbnail.png"
-
-
-def _figure(by: Draughtsman, study: str, spec: FigureSpec, results: Results, main: bool) -> Drawn:
+def _figure(by: Draughtsman, study: str, spec: FigureSpec, results: Results) -> Drawn:
     planned = Drawn(spec.name, spec.caption, spec.alt, f"{FIGURES}/{study}/{spec.name}.svg")
-    return by.figure(planned, lambda: spec.draw(results), thumbnail=_thumbnail(study) if main else "")
+    return by.figure(planned, lambda: spec.draw(results))
 
 
 def _film(by: Draughtsman, study: str, spec: FilmSpec, results: Results) -> films.Shown:

@@ -83,7 +83,7 @@ class Line:
         holds, fails: regimes in which all decisive findings hold, or all fail.
         unclear: all other regimes that have decisive findings.
         replicas: how many are behind each decisive finding, as ready text.
-        thumbnail: of the main figure; None where there is none.
+        figure: the main one, shown small; None where there is none.
     """
 
     entry: Entry
@@ -95,7 +95,7 @@ class Line:
     fails: tuple[str, ...]
     unclear: tuple[str, ...]
     replicas: str
-    thumbnail: Drawn | None = None
+    figure: Drawn | None = None
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def _regimes(decisive: Sequence[Finding], outcome: Outcome) -> tuple[str, ...]:
     return tuple(r for r, found in by_regime.items() if found == {outcome})
 
 
-def line_of(entry: Entry, thumbnail: Drawn | None = None) -> Line:
+def line_of(entry: Entry, figure: Drawn | None = None) -> Line:
     """One row of the first page."""
     verdict = entry.verdict
     decisive = [f for f in verdict.findings if f.decisive] if verdict else []
@@ -154,7 +154,7 @@ def line_of(entry: Entry, thumbnail: Drawn | None = None) -> Line:
         fails=_regimes(decisive, Outcome.FAILS),
         unclear=_regimes(decisive, Outcome.UNCLEAR),
         replicas=replicas_text(decisive),
-        thumbnail=thumbnail,
+        figure=figure,
     )
 
 
@@ -166,14 +166,14 @@ def replicas_text(findings: Sequence[Finding]) -> str:
     return str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
 
 
-def groups_of(entries: Sequence[Entry], thumbnails: Mapping[str, Drawn] | None = None) -> tuple[Group, ...]:
-    """Studies by domain, both in the order given; thumbnails by study."""
-    small = thumbnails or {}
+def groups_of(entries: Sequence[Entry], figures: Mapping[str, Drawn] | None = None) -> tuple[Group, ...]:
+    """Studies by domain, both in the order given; main figures by study."""
+    main = figures or {}
     domains: dict[str, Domain] = {}
     for entry in entries:
         domains.setdefault(entry.domain.name, entry.domain)
     return tuple(
-        Group(domain, tuple(line_of(e, small.get(e.study.id)) for e in entries if e.domain.name == name))
+        Group(domain, tuple(line_of(e, main.get(e.study.id)) for e in entries if e.domain.name == name))
         for name, domain in domains.items()
     )
 

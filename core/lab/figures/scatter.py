@@ -11,7 +11,7 @@ from core.lab.experiment import Array
 from core.lab.figures.palette import lines
 from core.lab.figures.style import INK, label, note, style
 
-MOST_POINTS = 4000
+MOST_POINTS = 1000
 
 
 def scatter_log(
@@ -63,6 +63,6 @@ def scatter_log(
             span = [both.min(), both.max()]
             axes.plot(span, span, color=INK, linestyle=(0, (4, 3)), linewidth=1.0, label="equal")
     remarks = [f"{lost} of {len(x)} points not positive: left out"] if lost else []
-    remarks += [f"every {every}th point drawn"] if every > 1 else []
+    remarks += [f"one point in {every} drawn"] if every > 1 else []
     if remarks:
         note(axes, "; ".join(remarks), corner="lower right")

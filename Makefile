@@ -45,7 +45,7 @@ test: lint types  ## lint, types, tests
 
 # The same tests as `vhat doctor --full`; what they count is stored, and `vhat report` shows it on its page on trust.
 # Stopped and called again, it goes on with what has no figures of this very code yet (all anew: remove $(OUT)/trust).
-soak: $(VENV)/.ready-dev  ## kill, damage and mistreat it for well over an hour; store the figures
+soak: $(VENV)/.ready-dev  ## kill, damage and mistreat it for up to three hours; store the figures
 	VHAT_TRUST=$(abspath $(OUT))/trust VHAT_TRUST_GO_ON=1 $(BIN)/python -m pytest -n auto --dist worksteal -q -m 'soak or trust'
 
 lint: $(VENV)/.ready-dev

@@ -72,7 +72,7 @@ class Kept:
 
         A folder that cannot be written, or holds something else in that place, keeps nothing.
         """
-        if study not in self.keys or made.plan is None or _problems(made):
+        if study not in self.keys or made.plan is None or made.problems:
             return
         drawn, place = root / study, self.folder / study
         if place.exists() and not _is_ours(place):
@@ -182,11 +182,6 @@ def _copy(files: Mapping[str, str], place: Path, target: Path) -> None:
         if _digest(data) != digest:
             raise ValueError(f"{name} is damaged")
         (target / name).write_bytes(data)
-
-
-def _problems(made: Material) -> bool:
-    shown = [drawn.problem for _, drawn in made.figures] + [film.problem for film in made.films]
-    return bool(made.problems) or any(shown)
 
 
 def _digest(data: bytes) -> str:

@@ -235,5 +235,12 @@ def test_it_prints(browser: Browser, report: Path) -> None:
     assert page.locator("figure img").evaluate_all(cut) == []
     kept = "nodes => nodes.every(n => getComputedStyle(n).breakInside === 'avoid')"
     assert page.locator("figure, tr").evaluate_all(kept)
+    # A long table is printed whole, though on screen it is folded.
+    height = "node => node.getBoundingClientRect().height"
+    last = page.locator("details.long:not([open]) tr").last
+    assert last.evaluate(height) > 0
+    page.emulate_media(media="screen")
+    assert last.evaluate(height) == 0 or not last.is_visible()
+    page.emulate_media(media="print")
     assert page.pdf(format="A4")[:5] == b"%PDF-"
     page.context.close()

@@ -165,8 +165,12 @@ def draw_broken(_: Results) -> Figure:
 
 
 def tables(results: Results) -> tuple[Table, ...]:
-    """A table a regime."""
-    return tuple(sweep_table(results.sweep("tuned"), regime) for regime in REGIMES)
+    """A table a regime, and a long one."""
+    squares = tuple((str(i), str(i**2)) for i in range(40))
+    return (
+        *(sweep_table(results.sweep("tuned"), regime) for regime in REGIMES),
+        Table("Squares", ("number", "square"), squares),
+    )
 
 
 STUDY = Study(

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from core.lab.report import build_report
+from core.lab.study import Table
 from tests.lab import synthetic_study as synthetic
 
 STYLE = Path(build_report.__code__.co_filename).parent / "style.css"
@@ -177,6 +178,20 @@ def test_tables_and_verdict_survive_each_others_failure(tmp_path: Path) -> None:
     index, problems = build_report([entry], tmp_path / "report")
     assert problems == ("study 'synthetic': tables failed: ZeroDivisionError: on two lines",)
     assert problems[0] in Page(index.parent / "studies" / "synthetic.html").text
+
+
+@pytest.mark.parametrize("rows", [12, 13])
+def test_a_long_table_is_folded_under_its_caption(rows: int, tmp_path: Path) -> None:
+    table = Table("Of <every> row", ("row", "square"), tuple((str(i), str(i**2)) for i in range(rows)))
+    entry = synthetic.entries()[0]
+    entry = dataclasses.replace(entry, study=dataclasses.replace(entry.study, tables=lambda _: (table,)))
+    index, _ = build_report([entry], tmp_path / "report")
+    path = index.parent / "studies" / "synthetic.html"
+    summaries = re.findall(r"<summary>(.*?)</summary>", path.read_text("utf-8"))
+    folded = f'Of &lt;every&gt; row <span class="count">{rows} rows</span>'
+    assert (folded in summaries) == (rows > 12)
+    assert table.caption in Page(path).text
+    assert f"{(rows - 1) ** 2}" in Page(path).text
 
 
 def test_a_figure_without_its_words_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ Intervals are deterministic: the resampling is seeded by the data's own length, 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Literal, cast
 
@@ -26,27 +26,22 @@ RESAMPLES = 2000
 CURVE_RESAMPLES = 500
 """Of a curve, whose band is only drawn."""
 LEVEL = 0.95
+_IN_CACHE = 30_000
+"""Resampled values that a processor keeps at hand."""
 _AT_ONCE = 1_000_000
 """Resampled values in memory, where a test takes many rows at once."""
 
 
-def _iqm(values: Array, axis: int = -1) -> Array:
-    """Mean of the middle half; an infinite value counts only if it lies inside it."""
-    values = np.sort(np.asarray(values, dtype=np.float64), axis=axis)
-    n = values.shape[axis]
-    cut = int(0.25 * n)
-    middle = np.take(values, np.arange(cut, n - cut), axis=axis)
-    return cast("Array", middle.mean(axis=axis))
-
-
-def _median(values: Array, axis: int = -1) -> Array:
-    """As numpy's, which does not sort and takes five times as long over thousands of small samples."""
-    values = np.sort(np.asarray(values, dtype=np.float64), axis=axis)
-    n = values.shape[axis]
-    return cast("Array", np.take(values, [(n - 1) // 2, n // 2], axis=axis).mean(axis=axis))
-
-
-_CENTRES: dict[str, Callable[..., Array]] = {"iqm": _iqm, "median": _median, "mean": np.mean}
+def _centres(samples: Array, how: Centre) -> Array:
+    """The centres `[...]` of samples `[..., n]`, whose values are put in order where they lie: a copy of many
+    resamples takes as long as to sort them."""
+    if how == "mean":
+        return cast("Array", samples.mean(axis=-1))
+    samples.sort(axis=-1)
+    n = samples.shape[-1]
+    # An infinite value counts only if it lies inside the middle half.
+    cut = int(0.25 * n) if how == "iqm" else (n - 1) // 2
+    return cast("Array", samples[..., cut : n - cut].mean(axis=-1))
 
 
 def centre(values: Array, how: Centre = "iqm") -> float:
@@ -58,7 +53,7 @@ def centre(values: Array, how: Centre = "iqm") -> float:
     if len(values) == 0 or np.isnan(values).any():
         raise ValueError("a centre needs at least one value, and no NaN")
     with np.errstate(invalid="ignore", over="ignore"):
-        result = float(_CENTRES[how](np.asarray(values, dtype=np.float64), axis=-1))
+        result = float(_centres(np.array(values, dtype=np.float64), how))
     # inf - inf in a median or mean of values of both signs: nothing can be said, so the worst is.
     return float("inf") if np.isnan(result) else result
 
@@ -70,7 +65,9 @@ def _generator(*sizes: int) -> np.random.Generator:
 def _resampled(strata: Sequence[Array], resamples: int) -> Array:
     """`[resamples, n]`: each stratum resampled by itself, laid side by side."""
     drawn = _draws(tuple(len(s) for s in strata), resamples)
-    return np.concatenate([s[index] for s, index in zip(strata, drawn, strict=True)], axis=1)
+    parts = [s[index] for s, index in zip(strata, drawn, strict=True)]
+    # To copy one part would take longer than to draw it.
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
 
 
 @lru_cache(maxsize=64)
@@ -117,7 +114,7 @@ def interval(
     estimate = centre(np.concatenate(strata), how)
     samples = _resampled(strata, resamples)
     with np.errstate(invalid="ignore", over="ignore"):
-        centres = _CENTRES[how](samples, axis=-1)
+        centres = _centres(samples, how)
     centres = np.where(np.isnan(centres), np.inf, centres)
     return _with_ends(estimate, centres, level)
 
@@ -231,10 +228,11 @@ def curve_interval(curves: Array, how: Centre = "iqm", *, level: float = LEVEL) 
     columns = np.ascontiguousarray(values.T)
     centres = np.empty((len(columns), CURVE_RESAMPLES))
     with np.errstate(invalid="ignore", over="ignore"):
-        estimate = _CENTRES[how](columns, axis=-1)
-        # Some steps at once: one call for all would take much memory, one a step much of the time.
-        for some in np.array_split(np.arange(len(centres)), -(-len(centres) // 16)):
-            centres[some] = _CENTRES[how](np.take(columns[some], index, axis=1), axis=-1)
+        estimate = _centres(columns.copy(), how)
+        # Some steps at once: memory for all would have to be found anew, one a step takes much of the time.
+        for first in range(0, len(columns), step := max(1, _IN_CACHE // index.size)):
+            some = slice(first, first + step)
+            centres[some] = _centres(np.take(columns[some], index, axis=1), how)
     estimate, centres = (np.where(np.isnan(x), np.inf, x) for x in (estimate, centres))
     return (estimate, *_percentiles(centres, level))
 

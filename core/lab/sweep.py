@@ -20,7 +20,6 @@ from core.lab.experiment import Array, Lookup, Outlook, Payload, Shard, Spec, se
 from core.lab.objective import Objective, Regime
 from core.lab.packing import blocks_of, split
 from core.lab.random import Keys
-from core.lab.stats import centre
 from core.lab.train import Recording, Run, train
 from core.lab.variant import Grid, Setting, Variant
 
@@ -158,7 +157,7 @@ class Sweep:
         seen = sorted(seen, key=lambda own: tuple(own.setting.values()))
         values = np.stack([own.values for own in seen])
         sign = -1.0 if self.objective.higher and self.objective.at != "hit" else 1.0
-        scores = np.array([sign * centre(sign * v, self.objective.across) for v in values])
+        scores = np.array([sign * own.rank[0] for own in seen])
         best, settings = _best(seen), tuple(own.setting for own in seen)
         return Tuned(best, settings, scores, values, variant.on_edge(best, settings))
 
@@ -249,7 +248,7 @@ class _Seen:
 
     Attributes:
         values: the objective of each tuning seed `[S]`.
-        rank: what settings are sorted by, the smallest first.
+        rank: see `Objective.rank`; settings are sorted by it, the smallest first.
     """
 
     setting: Setting

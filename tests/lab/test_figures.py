@@ -324,12 +324,13 @@ def test_a_logarithmic_axis_has_a_few_numbers_all_within_and_apart(low: float, s
     figures.label(axes, log="y")
     bottom, top = 10.0**low, 10.0 ** min(low + span, 305)
     axes.set_ylim(bottom, top)
-    places = np.asarray(axes.yaxis.get_major_locator()())
+    with np.errstate(over="ignore"):  # a power of ten beyond the last float
+        places = np.asarray(axes.yaxis.get_major_locator()())
+        axes.invert_yaxis()
+        assert sorted(axes.yaxis.get_major_locator()()) == places.tolist()
     assert ((bottom * (1 - 1e-8) <= places) & (places <= top * (1 + 1e-8))).all()
     assert (np.diff(places) > 0).all()
     assert len(places) <= 7
-    axes.invert_yaxis()
-    assert sorted(axes.yaxis.get_major_locator()()) == places.tolist()
     if span >= 0.7:
         assert len(places) >= 2
 

@@ -244,10 +244,6 @@ def test_other_types_are_refused(folder: Folder) -> None:
 def test_what_went_wrong_is_tried_again(folder: Folder) -> None:
     shutil.rmtree(folder.place)
     own, root = folder.kept(), folder.path / "first" / "figures"
-    broken = Drawn("curves", "", "", problem="figure 'curves' failed")
-    film = Shown("film", "", "", "", problem="film 'film' failed")
-    own.keep(STUDY, Material(plan=PLAN, figures=(("", broken),)), root)
-    own.keep(STUDY, Material(plan=PLAN, films=(film,)), root)
     own.keep(STUDY, Material(plan=PLAN, problems=("tables failed",)), root)
     own.keep(STUDY, Material(), root)  # not run
     kept.NOTHING.keep(STUDY, Material(plan=PLAN), root)

@@ -245,3 +245,24 @@ def test_curve_intervals_count_a_diverged_replica_as_the_worst() -> None:
     assert estimate.tolist() == [3.0, 2.0, np.inf]
     assert low[:2].tolist() == high[:2].tolist() == [3.0, 2.0]
     assert high[2] == np.inf
+
+
+@pytest.mark.parametrize("how", ["iqm", "median", "mean"])
+def test_what_is_asked_about_keeps_its_order(how: stats.Centre) -> None:
+    values = np.random.default_rng(3).standard_normal((9, 7))
+    before = values.copy()
+    stats.centre(values[:, 0], how)
+    stats.interval(values[:, 0], how)
+    stats.interval([values[0], values[1]], how)
+    stats.curve_interval(values, how)
+    np.testing.assert_array_equal(values, before)
+
+
+@pytest.mark.parametrize("how", ["iqm", "median", "mean"])
+@pytest.mark.parametrize("steps", [1, 200])
+def test_a_band_is_the_same_however_many_steps_are_resampled_at_once(how: stats.Centre, steps: int) -> None:
+    curves = np.random.default_rng(4).standard_normal((11, steps))
+    found = stats.curve_interval(curves, how)
+    alone = [stats.curve_interval(curves[:, [t]], how) for t in range(steps)]
+    for all_steps, parts in zip(found, zip(*alone, strict=True), strict=True):
+        np.testing.assert_array_equal(all_steps, np.concatenate(parts))

@@ -50,9 +50,8 @@ def _with_margins_kept(measure: Callable[..., tuple[Bbox, Bbox]]) -> Callable[..
 
 def _ticks(axes: Axes) -> object:
     """Where an axis has ticks that are seen; nothing for a panel without axes."""
-    update = (
-        "_update_ticks"  # what matplotlib itself asks before it measures, and remembers within `remembered`
-    )
+    # What matplotlib itself asks before it measures; within `remembered` the answer costs nothing.
+    update = "_update_ticks"
     return [
         [tick.get_loc() for tick in getattr(axis, update)()]
         for axis in (axes.xaxis, axes.yaxis)

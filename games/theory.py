@@ -118,14 +118,10 @@ def inside_text(inside: Array, rates: Sequence[float]) -> str:
 
 def disk_figure(game: BilinearGame, names: Sequence[str], rates: Sequence[float]) -> Figure:
     """Eigenvalues in the unit disk as the learning rate grows, a panel a method."""
-    columns = 4
-    rows = -(-len(names) // columns)
-    figure, panels = figures.new_figure(rows=rows, columns=columns, width=11.2, height=2.9 * rows)
+    figure, panels = figures.new_grid(len(names), 4, width=11.2, height=2.9)
     paths = eigenvalue_paths(Point.of(game), [KNOWN[name].variant for name in names], rates)
-    for axes, name in zip(panels, names, strict=False):
+    for axes, name in zip(panels, names, strict=True):
         draw_disk(axes, paths[name], name)
         inside = np.abs(paths[name]).max(axis=1) < _INSIDE
         figures.label(axes, title=f"{name}\n{inside_text(inside, rates)}")
-    for axes in panels[len(names) :]:
-        axes.remove()
     return figure

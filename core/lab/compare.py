@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from core.lab import stats
 from core.lab.conformance import check_problem
 from core.lab.engines import InProcess
@@ -130,8 +128,7 @@ def _frame(axes: Axes) -> None:
     diverge. Values over more than a decade and a half are shown on a logarithmic axis."""
     from core.lab import figures
 
-    drawn = np.concatenate([np.asarray(line.get_ydata(), dtype=np.float64) for line in axes.lines])
-    drawn = drawn[np.isfinite(drawn)]
+    drawn = figures.drawn_values(axes)
     if not len(drawn):
         return
     low, high = float(drawn.min()), float(drawn.max())

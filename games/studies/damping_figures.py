@@ -35,16 +35,13 @@ def draw_map(results: Results) -> Figure:
 def draw_radius(results: Results) -> Figure:
     """Distance over the steps at tuned rates, a panel a regime."""
     sweep = results.sweep("tuned")
-    rows = -(-len(sweep.regimes) // 3)
-    figure, panels = figures.new_figure(rows=rows, columns=3, width=10.2, height=3.0 * rows)
-    for axes, regime in zip(panels, sweep.regimes, strict=False):
+    figure, panels = figures.new_grid(len(sweep.regimes), 3, width=10.2, height=3.0)
+    for axes, regime in zip(panels, sweep.regimes, strict=True):
         for name in SHOWN:
             run = sweep.run(regime, name)
             figures.curves_with_intervals(axes, run.steps, run.curves["distance"], name)
         figures.label(axes, x="step", y="distance", title=regime, log="y")
         axes.set_ylim(1e-3, 3.0)
-    for axes in panels[len(sweep.regimes) :]:
-        axes.remove()
     figures.legend_below(figure, panels[0])
     return figure
 

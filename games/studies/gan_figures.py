@@ -108,11 +108,8 @@ def draw_final(results: Results) -> Figure:
         for regime in of.regimes
     ]
     columns = min(len(cells), 3)
-    rows = -(-len(cells) // columns)
-    figure, panels = figures.new_figure(
-        rows=rows, columns=columns, width=7.2 + 2.0 * (columns - 1), height=4.4 * rows
-    )
-    for axes, (of, regime, budget) in zip(panels, cells, strict=False):
+    figure, panels = figures.new_grid(len(cells), columns, width=7.2 + 2.0 * (columns - 1), height=4.4)
+    for axes, (of, regime, budget) in zip(panels, cells, strict=True):
         points = [stats.interval(of.final(regime, m), "mean") for m in of.methods]
         figures.dots_with_intervals(axes, of.methods, points)
         figures.label(axes, x="modes covered at the end", title=f"{regime}, {budget} budget")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from core.lab import figures, stats
 from core.lab.experiment import Array
@@ -24,7 +23,7 @@ def draw_curves(results: Results) -> Figure:
             run = sweep.run(task.id, name)
             curves = run.curves["field/return"][:, 1:]
             figures.curves_with_intervals(axes, run.steps[1:], curves, name, higher=True)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.locator_params("x", integer=True)
         axes.axhline(task.learned, color="0.5", linewidth=0.8, linestyle=(0, (4, 3)))
         figures.label(
             axes, x=f"update ({task.episodes} episodes each)", y="" if number else "return", title=task.id

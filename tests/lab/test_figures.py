@@ -357,3 +357,12 @@ def test_an_axis_without_any_value_has_no_numbers_unless_others_share_it(shared:
     figures.lr_curve(right, result, regime)
     assert (len(left.get_yticks()) > 0) == shared
     assert len(right.get_yticks())
+
+
+@given(st.integers(1, 12), st.integers(1, 4))
+def test_a_grid_has_as_many_panels_as_asked_for_row_by_row(count: int, columns: int) -> None:
+    figure, panels = figures.new_grid(count, columns, height=2.0)
+    assert list(panels) == figure.axes
+    assert figure.get_figheight() == 2.0 * math.ceil(count / columns)
+    spots = [(place.rowspan.start, place.colspan.start) for a in panels if (place := a.get_subplotspec())]
+    assert spots == [divmod(i, columns) for i in range(count)]

@@ -7,6 +7,7 @@ import dataclasses
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Never
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from core.lab.progress import Quiet
 from core.lab.report import Stored, build_report, gather, kept
 from core.lab.report.films import Reel, Shown
 from core.lab.report.kept import Kept, kept_beside
-from core.lab.report.material import Material
+from core.lab.report.material import Draughtsman, Material
 from core.lab.report.pages import Drawn
 from core.lab.runner import job_of, run_jobs
 from core.lab.store import Store
@@ -241,9 +242,21 @@ def test_other_types_are_refused(folder: Folder) -> None:
     assert folder.taken() is None
 
 
+def fail(*_: object) -> Never:
+    raise ZeroDivisionError("a study's own code")
+
+
 def test_what_went_wrong_is_tried_again(folder: Folder) -> None:
     shutil.rmtree(folder.place)
     own, root = folder.kept(), folder.path / "first" / "figures"
+    by, path = Draughtsman(root, "study"), f"figures/{STUDY}/failed.svg"
+    broken = by.figure(Drawn("curves", "", "", path), fail)
+    own.keep(STUDY, Material(plan=PLAN, figures=(("", broken),), problems=tuple(by.problems)), root)
+    by = Draughtsman(root, "study")
+    film = by.film(Shown("film", "", "", path), fail)
+    own.keep(STUDY, Material(plan=PLAN, films=(film,), problems=tuple(by.problems)), root)
+    assert broken.problem
+    assert film.problem
     own.keep(STUDY, Material(plan=PLAN, problems=("tables failed",)), root)
     own.keep(STUDY, Material(), root)  # not run
     kept.NOTHING.keep(STUDY, Material(plan=PLAN), root)

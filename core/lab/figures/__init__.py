@@ -20,11 +20,12 @@ from core.lab.figures.effects import dots_with_intervals, effect_bars
 from core.lab.figures.palette import Line, colour, family, line, lines
 from core.lab.figures.paths import landscape, phase_path
 from core.lab.figures.scatter import scatter_log
-from core.lab.figures.series import curves_with_intervals, lr_curve, rate_curve, wide
+from core.lab.figures.series import curves_with_intervals, drawn_values, lr_curve, rate_curve, wide
 from core.lab.figures.style import (
     label,
     legend_below,
     new_figure,
+    new_grid,
     note,
     plain,
     save_png,
@@ -37,6 +38,7 @@ __all__ = [
     "colour",
     "curves_with_intervals",
     "dots_with_intervals",
+    "drawn_values",
     "effect_bars",
     "family",
     "label",
@@ -46,6 +48,7 @@ __all__ = [
     "lines",
     "lr_curve",
     "new_figure",
+    "new_grid",
     "note",
     "phase_path",
     "plain",

@@ -134,7 +134,7 @@ def lr_curve(
     text = objective.label or objective.measure
     label(axes, x="learning rate", y=text, log="xy" if wide(axes) else "x")
     alone = len(axes.get_shared_y_axes().get_siblings(axes)) == 1
-    if alone and not len(_drawn_values(axes)):
+    if alone and not len(drawn_values(axes)):
         # No setting got there, so that the axis has no scale.
         axes.set_yticks([])
 
@@ -221,11 +221,11 @@ def rate_curve(
 
 def wide(axes: Axes) -> bool:
     """Whether the drawn values are positive and span more than a factor of 30."""
-    values = _drawn_values(axes)
+    values = drawn_values(axes)
     return len(values) > 0 and bool((values > 0).all()) and float(values.max() / values.min()) > 30
 
 
-def _drawn_values(axes: Axes) -> Array:
+def drawn_values(axes: Axes) -> Array:
     """`[N]`: the finite heights of all lines of a panel but those that are fixed to the panel itself."""
     drawn = [
         np.asarray(line.get_ydata(), dtype=np.float64)

@@ -72,8 +72,8 @@ _RC: dict[Any, Any] = {
     "svg.fonttype": "path",
     "svg.hashsalt": "vhat",
 }
-_TICKS = 5
-"""Numbers along an axis, or a few less; each is a fiftieth of the time that a panel takes, and ink."""
+_FEW: dict[str, Any] = {"nbins": 5, "min_n_ticks": 3}
+"""Numbers along an axis; each is a fiftieth of the time that a panel takes, and ink."""
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -122,8 +122,24 @@ def new_figure(
         figure = Figure(figsize=(width, height), layout="constrained")
         panels = figure.subplots(rows, columns, sharex=sharex, sharey=sharey, squeeze=False)
         for axes in panels.flat:
-            axes.locator_params(nbins=_TICKS, min_n_ticks=3)
+            axes.locator_params(**_FEW)
         return figure, tuple(panels.flat)
+
+
+def new_grid(
+    count: int, columns: int, *, width: float | None = None, height: float | None = None
+) -> tuple[Figure, tuple[Axes, ...]]:
+    """An empty figure and `count` panels, so many side by side; the last row may be shorter.
+
+    Args:
+        width: of the whole figure, in inches.
+        height: of a row, in inches.
+    """
+    rows = -(-count // columns)
+    figure, panels = new_figure(rows, columns, width=width, height=None if height is None else height * rows)
+    for axes in panels[count:]:
+        axes.remove()
+    return figure, panels[:count]
 
 
 def label(
@@ -159,9 +175,9 @@ class _LogTicks(LogLocator):
 
     def __call__(self) -> Sequence[float]:
         assert self.axis is not None
-        low, high = sorted(self.axis.get_view_interval())
+        low, high = _ends(self.axis)
         if high <= 2 * low:
-            places = MaxNLocator(nbins=_TICKS, min_n_ticks=3).tick_values(low, high)
+            places = MaxNLocator(**_FEW).tick_values(low, high)
         else:
             few = (within for most, within in _WITHIN_A_DECADE.items() if high <= most * low)
             self.set_params(subs=next(few, (1.0,)))
@@ -178,14 +194,19 @@ _WITHIN_A_DECADE = {
 """Where ticks lie in each decade of an axis that spans at most so large a factor; else at powers of ten."""
 
 
-def _narrow(axis: Any) -> bool:
+def _ends(axis: Any) -> tuple[float, float]:
     low, high = sorted(axis.get_view_interval())
-    return bool(high <= 300 * low)
+    return low, high
+
+
+def _narrow(axis: Any) -> bool:
+    low, high = _ends(axis)
+    return bool(high <= max(_WITHIN_A_DECADE) * low)
 
 
 def name_powers(axis: XAxis | YAxis) -> None:
     """Ticks of a logarithmic axis that do not run into each other, however short its range."""
-    axis.set_major_locator(_LogTicks(numticks=_TICKS))
+    axis.set_major_locator(_LogTicks(numticks=_FEW["nbins"]))
 
     def text(value: float, _: int | None) -> str:
         if not 0.0 < value < math.inf:  # a tick beyond the last float

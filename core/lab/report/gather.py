@@ -16,6 +16,7 @@ from core.lab.report.material import FIGURES, Material, material_of, swept, undi
 from core.lab.study import Plan, Results
 
 
+@undisturbed()
 def materials(
     entries: Sequence[Entry | Stored], root: Path, executor: Executor, kept: Kept = NOTHING
 ) -> list[tuple[Entry, Material]]:
@@ -29,13 +30,6 @@ def materials(
     Raises:
         WorkerDied: if a process of the executor is gone.
     """
-    with undisturbed():
-        return _gathered(entries, root, executor, kept)
-
-
-def _gathered(
-    entries: Sequence[Entry | Stored], root: Path, executor: Executor, kept: Kept
-) -> list[tuple[Entry, Material]]:
     figures, pages = root / FIGURES, dict[int, tuple[Entry, Material]]()
     for i, own in enumerate(entries):
         if isinstance(own, Stored) and (made := kept.take(own.registered.study.id, figures)):

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from core.lab.figures import curves_with_intervals, label, legend_below, lr_curve, new_figure, wide
+from core.lab.figures import curves_with_intervals, label, legend_below, lr_curve, new_grid, wide
 from core.lab.run import Run
 from core.lab.stats import centre
 from core.lab.study import FigureSpec, Results, Study
@@ -120,14 +120,11 @@ def _panels(result: SweepResult, draw: Callable[..., None]) -> Figure:
     """A panel a regime, at most three side by side."""
     regimes: Sequence[str] = _shown(result)
     columns = min(3, len(regimes))
-    rows = -(-len(regimes) // columns)
-    figure, panels = new_figure(rows, columns)
-    for axes, regime in zip(panels, regimes, strict=False):
+    figure, panels = new_grid(len(regimes), columns)
+    for i, (axes, regime) in enumerate(zip(panels, regimes, strict=True)):
         draw(axes, regime=regime)
         label(axes, title=regime if len(result.regimes) > 1 else None)
-    for i, axes in enumerate(panels):
-        axes.set_visible(i < len(regimes))
-        if i % columns and i < len(regimes):
+        if i % columns:
             axes.set_ylabel("")
     legend_below(figure)
     return figure
